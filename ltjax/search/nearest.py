@@ -1,0 +1,287 @@
+"""Mask selection: for every weight of a layer, the nearest random products, at every width at once.
+
+A *slot* (output o, input i, side s) looks among the hidden neurons with sign(W_ji) = s for the
+path product A_oj W_ji nearest to the target weight t_oi. That is the side form of the proof: a
+neuron with W > 0 acts where x_i > 0, one with W < 0 where x_i < 0, so the two kept neurons of a
+weight always sit on the two sides. A slot may stay empty and then errs by |t_oi|.
+
+    blocks   neuron j belongs to input j mod n_in; its W_ji is shared by all outputs
+    pooled   any neuron may serve any one input (a layer with one output)
+
+Nothing is stored but the nearest products seen so far: memory does not grow with width, and a
+reading is taken at each width of the grid, because a wider network contains the narrower one.
+
+Where the time goes, and why the loop is a pipeline. Drawing is nine tenths of the work, and a CPU
+compiler that fuses element-wise code computes a shared value once for every result that uses it:
+two words of one cipher block, compared on two sides, would cost four blocks. A loop carry is the
+one thing that is never fused away. So each step of the loop runs one stage on each of four chunks:
+draw the shared weight; draw the fan and pack two errors into one complex number (the only 64-bit
+element that needs no x64); reduce the lanes of a chunk; merge the chunk into the best so far.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from ltjax import draws
+
+LANES = 16  # neurons of one slot in a chunk
+STAGES = 3  # of the pipeline, before a chunk is merged
+SIGN_SHIFT = 4  # an error's word: its float32 bits, the lowest five given to sign and lane
+LANE_BITS, SIGN_BIT = np.uint32(LANES - 1), np.uint32(1 << SIGN_SHIFT)
+ERROR_BITS = np.uint32(0x7FFFFFE0)
+INFINITE = np.uint32(0x7F800000)  # the bits of inf, above every error
+NONE = np.uint32(0xFFFFFFFF)
+# A reported error differs from the exact one by at most RELATIVE of itself (the bits given away)
+# plus ABSOLUTE (product, target and difference are rounded to float32, 2^-25 each at most).
+RELATIVE, ABSOLUTE = 2.0**-17, 2.0**-23
+
+
+class Slots(NamedTuple):
+    """The nearest products of every slot, at every width, nearest first.
+
+    error: A W - t, float32 [width, rank, side, n_out, n_in]; -t where the slot stays empty.
+    neuron: int32, same shape; -1 where the slot stays empty.
+    """
+
+    error: jax.Array
+    neuron: jax.Array
+
+
+def blocks(key, layer: int, target, widths) -> Slots:
+    """Nearest product of every slot among the neurons of its input's block.
+
+    Args:
+        key: trial key, two uint32 words of shape [].
+        layer: number of the layer in the address of its words; static.
+        target: t, float32 [n_out, n_in].
+        widths: ascending int32 [n_widths]; neurons counted over all blocks.
+
+    Returns:
+        Slots with one rank.
+    """
+    return _search(_Layout(layer, *target.shape, pooled=False), key, target, widths)
+
+
+def pooled(key, layer: int, target, widths) -> Slots:
+    """The two nearest products of every slot among all neurons; `target` is [1, n_in].
+
+    Two slots may name the same neuron: `search.matching` makes a ticket of them.
+    """
+    return _search(_Layout(layer, *target.shape, pooled=True), key, target, widths)
+
+
+class _Layout(NamedTuple):
+    """Which neurons a slot may use and which of its two weights is drawn once for many slots."""
+
+    layer: int
+    n_out: int
+    n_in: int
+    pooled: bool
+
+    @property
+    def ranks(self) -> int:
+        return 2 if self.pooled else 1
+
+    @property
+    def span(self) -> int:
+        """Neurons covered by one chunk."""
+        return LANES if self.pooled else LANES * self.n_in
+
+    @property
+    def fan(self) -> int:
+        """Weights drawn for each shared weight: W of all inputs, or A of all outputs."""
+        return self.n_in if self.pooled else self.n_out
+
+    def inputs(self):
+        """The inputs that have neurons of their own in a chunk: int32 [1, 1, shared, 1]."""
+        return np.arange(1 if self.pooled else self.n_in, dtype=np.int32).reshape(1, 1, -1, 1)
+
+    def neurons(self):
+        """Numbers of a chunk's neurons, from its first: int32 [lane, 1, shared, 1]."""
+        return np.arange(self.span, dtype=np.int32).reshape(LANES, 1, -1, 1)
+
+    def slots(self, target):
+        """The targets as [plane, pair, shared, trial]: plane h of pair p is fan weight 2 p + h."""
+        rows = jnp.swapaxes(target, 0, 1) if self.pooled else target
+        planes = min(self.fan, 2)
+        rows = jnp.pad(rows, ((0, -self.fan % planes), (0, 0), (0, 0)))
+        return jnp.moveaxis(rows.reshape(-1, planes, *rows.shape[1:]), 1, 0)
+
+    def rows(self, slots):
+        """Back from [..., plane, pair, shared, trial] to [..., n_out, n_in, trial]."""
+        rows = jnp.moveaxis(slots, -4, -3)
+        rows = rows.reshape(*rows.shape[:-4], -1, *rows.shape[-2:])[..., : self.fan, :, :]
+        return jnp.swapaxes(rows, -3, -2) if self.pooled else rows
+
+
+def _search(layout: _Layout, key, target, widths) -> Slots:
+    """One network; under `vmap` the networks run side by side on the last axis."""
+
+    @custom_vmap
+    def one(k0, k1, target, widths):
+        found = _scan(layout, (k0[None], k1[None]), target[..., None], widths)
+        return Slots(*(x[..., 0] for x in found))
+
+    @one.def_vmap
+    def many(axis_size, batched, k0, k1, target, widths):
+        if batched[3]:
+            raise NotImplementedError("widths are one grid for all networks.")
+        k0, k1 = (jnp.broadcast_to(k, (axis_size,)) for k in (k0, k1))
+        target = jnp.moveaxis(target, 0, -1) if batched[2] else target[..., None]
+        found = _scan(layout, (k0, k1), target, widths)
+        return Slots(*(jnp.moveaxis(x, -1, 0) for x in found)), Slots(True, True)
+
+    return one(*key, target, widths)
+
+
+def _scan(layout: _Layout, key, target, widths) -> Slots:
+    """The pipeline, trials on the last axis: key words [trial], target [n_out, n_in, trial]."""
+    shared_role, fan_role = (draws.HIDDEN, draws.OUTPUT)[:: -1 if layout.pooled else 1]
+    key = tuple(k.reshape(1, 1, 1, -1) for k in key)  # [lane, pair, shared, trial], as all below
+    shared_key = draws.stream(key, layout.layer, shared_role)
+    fan_key = draws.stream(key, layout.layer, fan_role)
+    shared_index = np.uint32(0) if layout.pooled else layout.inputs().astype(np.uint32)
+    slots, chunks = layout.slots(target), _Chunks.of(widths, layout.span)
+    pairs = np.arange(slots.shape[1], dtype=np.uint32).reshape(1, -1, 1, 1)
+
+    def draw_shared(chunk):
+        first, start, stop = chunks[chunk]
+        neuron = first + layout.neurons()
+        weight = draws.uniform(draws.word(shared_key, neuron.astype(jnp.uint32), shared_index))
+        # A neuron outside the network errs infinitely; no weight is 0, so inf never meets 0.
+        return jnp.where((start <= neuron) & (neuron < stop), weight, jnp.inf)
+
+    def draw_fan(chunk, shared):
+        neuron = (chunks[chunk][0] + layout.neurons()).astype(jnp.uint32)
+        words = draws.word_pair(fan_key, neuron, pairs)[: len(slots)]
+        weights = [draws.uniform(word) for word in words]
+        hidden = weights if layout.pooled else [shared] * len(words)
+        errors = [shared * w - t[None] for w, t in zip(weights, slots, strict=True)]
+        return _pack(*map(_record, hidden, errors))
+
+    def body(chunk, carry):
+        best, reduced, packed, shared = carry
+        best = _merge(best, reduced, chunks[chunk][0])
+        reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
+        return best, reduced, draw_fan(chunk + 2, shared), draw_shared(chunk + 3)
+
+    def read(carry, ends):
+        carry = jax.lax.fori_loop(*ends, body, carry)
+        return carry, carry[0]
+
+    trials = key[0].shape[-1]
+    shape = (LANES, *slots.shape[1:-1], trials)
+    packed = _pack(*[jnp.full(shape, INFINITE)] * len(slots))
+    reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
+    best = [[(errors, jnp.zeros(errors.shape, jnp.int32)) for errors in plane] for plane in reduced]
+    shared = jnp.full((LANES, 1, slots.shape[2], trials), jnp.inf)
+    # The first steps find nothing: they fill the pipeline.
+    begin = chunks.begin.at[0].add(-STAGES)
+    _, best = jax.lax.scan(read, (best, reduced, packed, shared), (begin, chunks.end))
+    return _decode(layout, best, target)
+
+
+class _Chunks(NamedTuple):
+    """Chunks of neurons in the order they are searched. All int32 [n_widths].
+
+    Every width starts a chunk of its own: only neurons new at that width count in its chunks.
+    """
+
+    begin: jax.Array  # number of the first chunk of each width
+    end: jax.Array  # one past the last
+    first: jax.Array  # first neuron of the first chunk
+    start: jax.Array  # neurons [start, stop) are new at this width
+    stop: jax.Array
+    span: int
+
+    @classmethod
+    def of(cls, widths, span):
+        start = jnp.concatenate([jnp.zeros(1, jnp.int32), widths[:-1]])
+        first = start - start % (span // LANES)  # lane 0 of a chunk belongs to input 0
+        end = jnp.cumsum((widths - first + span - 1) // span)
+        begin = jnp.concatenate([jnp.zeros(1, jnp.int32), end[:-1]])
+        return cls(begin, end, first, start, widths, span)
+
+    def __getitem__(self, chunk):
+        """First neuron of a chunk, and the range of neurons that count in it."""
+        at = jnp.minimum(jnp.sum(self.end <= chunk, dtype=jnp.int32), len(self.end) - 1)
+        return self.first[at] + (chunk - self.begin[at]) * self.span, self.start[at], self.stop[at]
+
+
+def _record(hidden, error):
+    """Error, its sign and its lane in one word; all bits flipped where the hidden weight is < 0.
+
+    Words of the positive side order as their errors do and lie below every word of the other.
+    """
+    bits = jax.lax.bitcast_convert_type(error, jnp.uint32)
+    lanes = np.arange(LANES, dtype=np.uint32).reshape(LANES, 1, 1, 1)
+    word = (bits & ERROR_BITS) | ((bits >> np.uint32(31 - SIGN_SHIFT)) & SIGN_BIT) | lanes
+    negative = jax.lax.bitcast_convert_type(hidden, jnp.int32) >> np.int32(31)
+    return word ^ jax.lax.bitcast_convert_type(negative, jnp.uint32)
+
+
+def _pack(*words):
+    """One or two uint32 as one array element."""
+    if len(words) == 1:
+        return words[0]
+    return jax.lax.complex(*(jax.lax.bitcast_convert_type(w, jnp.float32) for w in words))
+
+
+def _unpack(packed, planes):
+    if planes == 1:
+        return [packed]
+    parts = jax.lax.real(packed), jax.lax.imag(packed)
+    return [jax.lax.bitcast_convert_type(part, jnp.uint32) for part in parts]
+
+
+def _reduce(planes, ranks):
+    """The smallest word of each side over the lanes, and the second smallest: [plane][rank]."""
+    flip = np.array([0, NONE], np.uint32).reshape(2, 1, 1, 1)
+    reduced = []
+    for plane in planes:
+        smallest = second = jnp.full((2, *plane.shape[1:]), NONE)
+        for lane in range(LANES):
+            word = plane[lane][None] ^ flip
+            second = jnp.minimum(second, jnp.maximum(smallest, word))
+            smallest = jnp.minimum(smallest, word)
+        reduced.append([smallest, second][:ranks])
+    return reduced
+
+
+def _merge(best, reduced, first):
+    """Best so far and a chunk's best, two ascending lists, to one: (word, first neuron) a rank."""
+    return [
+        [_merge_rank(rank, have, new, first) for rank in range(len(have))]
+        for have, new in zip(best, reduced, strict=True)
+    ]
+
+
+def _merge_rank(rank, have, new, first):
+    (h0, c0), n0 = have[0], new[0]
+    if rank == 0:
+        return jnp.minimum(h0, n0), jnp.where(n0 < h0, first, c0)
+    (h1, c1), n1 = have[1], new[1]
+    word = jnp.minimum(jnp.maximum(h0, n0), jnp.minimum(h1, n1))
+    won = jnp.where(n1 < h0, first, c0)  # the chunk has the nearest
+    return word, jnp.where(n0 < h0, won, jnp.where(n0 < h1, first, c1))
+
+
+def _decode(layout, best, target) -> Slots:
+    """From words to errors and neurons: [width, rank, side, n_out, n_in, trial]."""
+    word, first = (
+        layout.rows(jnp.stack([jnp.stack([rank[part] for rank in plane], 1) for plane in best], 3))
+        for part in range(2)
+    )
+    size = jax.lax.bitcast_convert_type(word & ERROR_BITS, jnp.float32)
+    error = jnp.where((word & SIGN_BIT) > 0, -size, size)
+    lane = (word & LANE_BITS).astype(jnp.int32)
+    inputs = np.arange(layout.n_in, dtype=np.int32).reshape(1, 1, 1, 1, -1, 1)
+    neuron = first + (lane if layout.pooled else lane * layout.n_in + inputs)
+    # Words from INFINITE up are not errors. An empty slot errs by |t|: no neuron need do worse.
+    target = target[None, None, None]
+    empty = (word >= INFINITE) | (size >= jnp.abs(target))
+    return Slots(jnp.where(empty, -target, error), jnp.where(empty, -1, neuron))
