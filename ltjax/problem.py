@@ -29,6 +29,10 @@ class InputError(ValueError):
     """Unusable input. The message is one line: the argument, the rule, the value found."""
 
 
+class WrongKernelError(RuntimeError):
+    """A compiled kernel failed its known-answer check: nothing it computes can be trusted."""
+
+
 class Criterion(NamedTuple):
     """One event whose frequency is counted.
 
@@ -149,19 +153,25 @@ class Problem:
     def from_json(cls, data: dict) -> "Problem":
         """Rebuild from `to_json`; `InputError` where a field is missing or out of range."""
         try:
+            data = _tuples(data)
             config = CONFIGS[data["experiment"]](**data["config"])
             return cls(**{**data, "config": config, "grid": Grid(**data["grid"])})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"the problem in the header is not one of ltjax's: {error!r}."
-            ) from None
+        except InputError:
+            raise
+        except Exception as error:  # whatever a foreign value can do to a constructor
+            raise InputError(f"the problem is not one of ltjax's: {error!r}.") from None
 
     def digest(self) -> str:
         """Sixteen hex digits that name this problem."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _tuples(value):
+    """JSON knows lists alone; a problem is made of tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(entry) for name, entry in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def check_seed(seed: int) -> int:

@@ -8,6 +8,7 @@ weight always sit on the two sides. A slot may stay empty and then errs by |t_oi
     blocks   neuron j belongs to input j mod n_in; its W_ji is shared by all outputs
     pooled   any neuron may serve any one input (a layer with one output)
 
+Trials lie side by side on the last axis of every array: they are the lanes of the vector unit.
 Nothing is stored but the nearest products seen so far: memory does not grow with width, and a
 reading is taken at each width of the grid, because a wider network contains the narrower one.
 
@@ -24,12 +25,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from ltjax import draws
 
 LANES = 16  # neurons of one slot in a chunk
 STAGES = 3  # of the pipeline, before a chunk is merged
+POOLED_RANKS = 4  # what a slot can fall back on when others want its neuron
 SIGN_SHIFT = 4  # an error's word: its float32 bits, the lowest five given to sign and lane
 LANE_BITS, SIGN_BIT = np.uint32(LANES - 1), np.uint32(1 << SIGN_SHIFT)
 ERROR_BITS = np.uint32(0x7FFFFFE0)
@@ -43,8 +44,8 @@ RELATIVE, ABSOLUTE = 2.0**-17, 2.0**-23
 class Slots(NamedTuple):
     """The nearest products of every slot, at every width, nearest first.
 
-    error: A W - t, float32 [width, rank, side, n_out, n_in]; -t where the slot stays empty.
-    neuron: int32, same shape; -1 where the slot stays empty.
+    error: A W - t, float32 [width, rank, side, n_out, n_in, trial]; -t where the slot is empty.
+    neuron: int32, same shape; -1 where the slot is empty.
     """
 
     error: jax.Array
@@ -55,23 +56,25 @@ def blocks(key, layer: int, target, widths) -> Slots:
     """Nearest product of every slot among the neurons of its input's block.
 
     Args:
-        key: trial key, two uint32 words of shape [].
+        key: trial keys, two uint32 words of shape [trial].
         layer: number of the layer in the address of its words; static.
-        target: t, float32 [n_out, n_in].
+        target: t, float32 [n_out, n_in, trial], or trial axis 1 for one target.
         widths: ascending int32 [n_widths]; neurons counted over all blocks.
 
     Returns:
         Slots with one rank.
     """
-    return _search(_Layout(layer, *target.shape, pooled=False), key, target, widths)
+    return _search(_Layout(layer, *target.shape[:2], pooled=False), key, target, widths)
 
 
 def pooled(key, layer: int, target, widths) -> Slots:
-    """The two nearest products of every slot among all neurons; `target` is [1, n_in].
+    """The nearest products of each slot among all neurons; `target` is [1, n_in, trial].
 
-    Two slots may name the same neuron: `search.matching` makes a ticket of them.
+    Two slots may name the same neuron: `search.matching` makes a ticket of them. The first two of
+    the POOLED_RANKS are the nearest two. The others are near, not always the next: of a chunk of
+    LANES neurons no more than two are listed.
     """
-    return _search(_Layout(layer, *target.shape, pooled=True), key, target, widths)
+    return _search(_Layout(layer, *target.shape[:2], pooled=True), key, target, widths)
 
 
 class _Layout(NamedTuple):
@@ -84,7 +87,7 @@ class _Layout(NamedTuple):
 
     @property
     def ranks(self) -> int:
-        return 2 if self.pooled else 1
+        return POOLED_RANKS if self.pooled else 1
 
     @property
     def span(self) -> int:
@@ -119,27 +122,7 @@ class _Layout(NamedTuple):
 
 
 def _search(layout: _Layout, key, target, widths) -> Slots:
-    """One network; under `vmap` the networks run side by side on the last axis."""
-
-    @custom_vmap
-    def one(k0, k1, target, widths):
-        found = _scan(layout, (k0[None], k1[None]), target[..., None], widths)
-        return Slots(*(x[..., 0] for x in found))
-
-    @one.def_vmap
-    def many(axis_size, batched, k0, k1, target, widths):
-        if batched[3]:
-            raise NotImplementedError("widths are one grid for all networks.")
-        k0, k1 = (jnp.broadcast_to(k, (axis_size,)) for k in (k0, k1))
-        target = jnp.moveaxis(target, 0, -1) if batched[2] else target[..., None]
-        found = _scan(layout, (k0, k1), target, widths)
-        return Slots(*(jnp.moveaxis(x, -1, 0) for x in found)), Slots(True, True)
-
-    return one(*key, target, widths)
-
-
-def _scan(layout: _Layout, key, target, widths) -> Slots:
-    """The pipeline, trials on the last axis: key words [trial], target [n_out, n_in, trial]."""
+    """The pipeline over chunks, read at every width."""
     shared_role, fan_role = (draws.HIDDEN, draws.OUTPUT)[:: -1 if layout.pooled else 1]
     key = tuple(k.reshape(1, 1, 1, -1) for k in key)  # [lane, pair, shared, trial], as all below
     shared_key = draws.stream(key, layout.layer, shared_role)
@@ -177,7 +160,8 @@ def _scan(layout: _Layout, key, target, widths) -> Slots:
     shape = (LANES, *slots.shape[1:-1], trials)
     packed = _pack(*[jnp.full(shape, INFINITE)] * len(slots))
     reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
-    best = [[(errors, jnp.zeros(errors.shape, jnp.int32)) for errors in plane] for plane in reduced]
+    nothing = jnp.full(reduced[0][0].shape, NONE), jnp.zeros(reduced[0][0].shape, jnp.int32)
+    best = [[nothing] * layout.ranks for _ in slots]
     shared = jnp.full((LANES, 1, slots.shape[2], trials), jnp.inf)
     # The first steps find nothing: they fill the pipeline.
     begin = chunks.begin.at[0].add(-STAGES)
@@ -261,13 +245,16 @@ def _merge(best, reduced, first):
 
 
 def _merge_rank(rank, have, new, first):
-    (h0, c0), n0 = have[0], new[0]
-    if rank == 0:
-        return jnp.minimum(h0, n0), jnp.where(n0 < h0, first, c0)
-    (h1, c1), n1 = have[1], new[1]
-    word = jnp.minimum(jnp.maximum(h0, n0), jnp.minimum(h1, n1))
-    won = jnp.where(n1 < h0, first, c0)  # the chunk has the nearest
-    return word, jnp.where(n0 < h0, won, jnp.where(n0 < h1, first, c1))
+    """The element of that rank: the least, over how many come from the chunk, of the last taken."""
+    word = have[rank][0]
+    for taken in range(1, min(rank, len(new)) + 1):
+        word = jnp.minimum(word, jnp.maximum(have[rank - taken][0], new[taken - 1]))
+    if rank < len(new):
+        word = jnp.minimum(word, new[rank])
+    origin = first
+    for old_word, old_chunk in have[max(0, rank - len(new)) : rank + 1]:
+        origin = jnp.where(word == old_word, old_chunk, origin)
+    return word, origin
 
 
 def _decode(layout, best, target) -> Slots:

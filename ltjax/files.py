@@ -1,0 +1,100 @@
+"""Files: opened under a lock, or replaced as a whole. What can go wrong is one line to the user."""
+
+import fcntl
+import os
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from ltjax.problem import InputError
+
+FilePath = str | os.PathLike[str]
+PICTURES = (".pdf", ".svg", ".png")
+OPENING = b'{"kind":"header","format":"'  # of every record, whatever its version
+
+
+def open_locked(path: Path) -> FileIO:
+    """Open for reading and appending, unbuffered; created, with its folder, where missing."""
+    try:
+        check_regular(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b", buffering=0)  # noqa: SIM115  the caller closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            file.close()
+            raise
+    except BlockingIOError:
+        raise InputError(f"{path} is being written by another process.") from None
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    return file
+
+
+def write_atomic(path: FilePath, data: bytes) -> None:
+    """Put `data` in place of what `path` holds, whole or not at all, but never over a record."""
+    path = Path(os.path.realpath(path))  # a link stays a link
+    try:
+        check_regular(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        if path.exists():
+            with path.open("rb") as file:
+                if file.read(len(OPENING)) == OPENING:
+                    raise InputError(f"{path} is a record of ltjax; choose another name.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def read_array(path: FilePath) -> np.ndarray:
+    """Numbers from a .npy file, as float64. Nothing in the file is executed."""
+    path = Path(path)
+    try:
+        check_regular(path)
+        values = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
+    except (ValueError, EOFError, MemoryError, SyntaxError, OverflowError):
+        raise InputError(f"{path} is not a whole .npy file of numbers.") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise InputError(f"{path} must hold one array of real numbers.")
+    return values.astype(np.float64)
+
+
+def check_picture(path: FilePath) -> None:
+    """`InputError` unless the name ends as a picture's does."""
+    if Path(path).suffix not in PICTURES:
+        raise InputError(f"{path} must end in {', '.join(PICTURES)}.")
+
+
+def check_regular(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a directory, not a file.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file.")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, too."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    reason = error.strerror
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = f"{error.filename} is not a directory"
+    return InputError(f"cannot write {path}: {reason}.")

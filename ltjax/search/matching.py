@@ -1,0 +1,102 @@
+"""From nearest products to a ticket: no two slots of a pooled search may keep the same neuron.
+
+`repair` runs on the device: a valid ticket, and a bracket on the *bottleneck*, the smallest
+possible largest slot error over all valid tickets. `perfect` decides exactly, on the host, whether
+a valid ticket exists within a tolerance, where that bracket does not.
+
+A slot is a pair (side, input); the two slots of an input never meet, a neuron has one sign of W.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from ltjax.search.nearest import Slots
+
+ROUNDS = 4  # of giving way
+INDEX_BITS = 0xFFF  # slots are told apart by as many low bits of an error
+
+
+class Ticket(NamedTuple):
+    """One kept neuron a slot, all different.
+
+    error: A W - w, float32 [side, n_in, trial]; -w where the slot is empty.
+    neuron: int32 [side, n_in, trial]; -1 where the slot is empty.
+    least: float32 [trial]; no valid ticket has a smaller largest error, up to the errors' slack.
+    """
+
+    error: jax.Array
+    neuron: jax.Array
+    least: jax.Array
+
+
+def repair(slots: Slots, target) -> Ticket:
+    """A ticket from the nearest products of each slot, at one width.
+
+    Where slots want the same neuron, the one whose next choice is worst keeps it and the others
+    move on to theirs; after the last of their choices, or of the rounds, to the empty slot.
+
+    Args:
+        slots: [rank, side, 1, n_in, trial], as `nearest.pooled` gives for one width.
+        target: w, [1, n_in, trial].
+    """
+    ranks, sides, _, n_in, trials = slots.error.shape
+    rows = ranks, sides * n_in, trials
+    empty = jnp.broadcast_to(-target, (sides, n_in, trials)).reshape(1, *rows[1:])
+    error = jnp.concatenate([slots.error.reshape(rows), empty])
+    neuron = jnp.concatenate([slots.neuron.reshape(rows), jnp.full_like(empty, -1, jnp.int32)])
+    at = np.arange(rows[1], dtype=np.int32).reshape(-1, 1)
+    neuron = jnp.where(neuron < 0, -1 - at[None], neuron)  # an empty slot shares with nobody
+    # Bits of sizes compare as sizes do; the index replaces the lowest for a strict order.
+    size = jax.lax.bitcast_convert_type(jnp.abs(error), jnp.int32) & ~INDEX_BITS
+    others = at[:, None] != at[None, :]
+
+    def rival(wanted, following):
+        """The worst next choice among the other slots that want the same neuron; -1 for none."""
+        shared = (wanted[:, None] == wanted[None, :]) & others
+        return jnp.max(jnp.where(shared, (following | at)[:, None], -1), axis=0)
+
+    # Of two slots that want one neuron, one must make do with its second nearest at best.
+    forced = jnp.minimum(rival(neuron[0], size[1]), size[1])
+    least = jnp.max(jnp.maximum(size[0], jnp.where(forced < 0, 0, forced & ~INDEX_BITS)), axis=0)
+
+    def give_way(_, state):
+        # A loop, for its carry: what a compiler could fuse into the table of pairs, it would.
+        choice, wanted, following = state
+        choice = choice + (rival(wanted, following) > (following | at))
+        return choice, _take(neuron, choice), _take(size, choice + 1)
+
+    state = jnp.zeros(rows[1:], jnp.int32), neuron[0], size[1]
+    choice, wanted, following = jax.lax.fori_loop(0, ROUNDS, give_way, state)
+    choice = jnp.where(rival(wanted, following) > (following | at), ranks, choice)
+    error, neuron = _take(error, choice), jnp.maximum(_take(neuron, choice), -1)
+    least = jax.lax.bitcast_convert_type(least, jnp.float32)
+    return Ticket(error.reshape(sides, n_in, -1), neuron.reshape(sides, n_in, -1), least)
+
+
+def _take(rows, choice):
+    """rows[choice[i], i], by selection: gathers are slow where it matters."""
+    taken = rows[-1]
+    for rank in range(len(rows) - 1):
+        taken = jnp.where(choice == rank, rows[rank], taken)
+    return taken
+
+
+def perfect(row, column, n_rows: int) -> np.ndarray:
+    """Which rows a maximum matching covers: bool [n_rows]. Exact (Hopcroft-Karp).
+
+    Many problems are one graph with disjoint rows and columns: each is solved iff all its rows are
+    covered.
+
+    Args:
+        row, column: the edges, int [n_edges]; any integers name the columns.
+    """
+    if len(row) == 0:
+        return np.zeros(n_rows, bool)
+    _, column = np.unique(column, return_inverse=True)
+    graph = coo_array((np.ones(len(row), np.int8), (row, column)), (n_rows, column.max() + 1))
+    return maximum_bipartite_matching(graph.tocsr(), perm_type="column") >= 0

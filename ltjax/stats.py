@@ -1,0 +1,152 @@
+r"""Intervals for counted successes, bands for whole curves, and the size a test needs.
+
+Two kinds. *Fixed*: right with probability >= 1 - alpha when the number of trials was set
+beforehand. *Anytime*: right at all numbers of trials at once with probability >= 1 - alpha, so one
+may look, resume and stop as one likes; about twice as wide.
+
+References:
+    Clopper, Pearson, Biometrika 1934. Massart, Annals of Probability 1990 (the constant 2 in the
+    Dvoretzky-Kiefer-Wolfowitz inequality). Ville 1939; Robbins, Annals of Mathematical Statistics
+    1970 (mixture martingales).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+# What numpy turns into an array.
+Numbers = np.ndarray | np.generic | float | int | Sequence
+
+HALVINGS = 60  # of a bracket in [0, 1]: below double precision
+
+
+class Band(NamedTuple):
+    """Success measured at each width, between bounds that hold at all widths at once."""
+
+    measured: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class WidthInterval(NamedTuple):
+    """Where a curve first reaches a level; None where the grid does not reach."""
+
+    measured: int | None
+    low: int | None
+    high: int | None
+
+
+def clopper_pearson(
+    successes: Numbers, trials: Numbers, alpha: Numbers
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed interval for a probability: alpha/2 at each end, exactly 0 and 1 where it must be."""
+    s, n = _counts(successes, trials)
+    half = np.asarray(alpha, np.float64) / 2.0
+    low = special.betaincinv(np.maximum(s, 1.0), n - s + 1.0, half)
+    high = special.betaincinv(s + 1.0, np.maximum(n - s, 1.0), 1.0 - half)
+    return np.where(s > 0.0, low, 0.0), np.where(s < n, high, 1.0)
+
+
+def anytime(successes: Numbers, trials: Numbers, alpha: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    r"""Anytime interval: all p at which a martingale has not yet reached 1/alpha.
+
+    .. math:: M_n(p) = \frac{B(s + 1/2,\, n - s + 1/2)}{B(1/2, 1/2)\; p^s (1-p)^{n-s}}
+
+    is the likelihood under p ~ Beta(1/2, 1/2) over that under p: a martingale of mean 1 when p is
+    true, so it ever reaches 1/alpha with probability at most alpha (Ville).
+    """
+    s, n = _counts(successes, trials)
+    alpha = np.asarray(alpha, np.float64)
+    bar = special.betaln(s + 0.5, n - s + 0.5) - special.betaln(0.5, 0.5) + np.log(alpha)
+    s, n, bar = np.broadcast_arrays(s, n, bar)
+    # The log likelihood is concave with its top at s / n: one root to either side.
+    outside = lambda p: special.xlogy(s, p) + special.xlog1py(n - s, -p) < bar
+    top = np.asarray(s / np.maximum(n, 1.0))
+    low = np.where(s > 0.0, _edge(outside, np.zeros_like(top), top), 0.0)
+    high = np.where(s < n, _edge(outside, np.ones_like(top), top), 1.0)
+    return low, high
+
+
+def _edge(outside, out: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The last point known to be outside, by bisection towards `inside`."""
+    for _ in range(HALVINGS):
+        middle = 0.5 * (out + inside)
+        gone = outside(middle)
+        out, inside = np.where(gone, middle, out), np.where(gone, inside, middle)
+    return out
+
+
+def hoeffding(trials: Numbers, alpha: Numbers) -> np.ndarray:
+    """Half width sqrt(ln(2/alpha) / (2n)) of a fixed interval for one probability."""
+    return np.asarray(np.sqrt(np.log(2.0 / np.asarray(alpha)) / (2.0 * np.asarray(trials))))
+
+
+def dkw(trials: Numbers, alpha: Numbers) -> np.ndarray:
+    """Half width of a fixed band over a whole distribution function: the same number.
+
+    Valid for discrete laws and censored ones; so for the success curve of any monotone criterion,
+    which is the distribution of a first-hit width.
+    """
+    return hoeffding(trials, alpha)
+
+
+def detectable_gap(trials: Numbers, alpha: Numbers, beta: Numbers) -> np.ndarray:
+    """Two probabilities this far apart are told apart: false alarm <= alpha, miss <= beta."""
+    return np.asarray(hoeffding(trials, alpha) + hoeffding(trials, beta))
+
+
+def dkw_band(successes: Numbers, trials: Numbers, alpha: float) -> Band:
+    """Fixed band for a monotone criterion.
+
+    Args:
+        successes: of the same `trials` draws, at each width; shape [widths].
+        trials: number of draws.
+        alpha: chance that the band fails anywhere.
+    """
+    s, n = _counts(successes, trials)
+    measured, reach = s / n, dkw(n, alpha)
+    return Band(measured, np.maximum(measured - reach, 0.0), np.minimum(measured + reach, 1.0))
+
+
+def anytime_band(successes: Numbers, trials: Numbers, alpha: float) -> Band:
+    """Anytime band, for any criterion: alpha shared equally among the widths (Bonferroni)."""
+    s, n = _counts(successes, trials)
+    low, high = anytime(s, n, alpha / max(s.size, 1))
+    return Band(s / n, low, high)
+
+
+def width_interval(widths: Numbers, band: Band, success: float) -> WidthInterval:
+    """The smallest width whose success is at least `success`, of a nondecreasing curve.
+
+    Where the band holds, a width whose upper end misses the level is too small and one whose lower
+    end reaches it is enough.
+
+    Args:
+        widths: ascending, shape [widths].
+        band: simultaneous over the widths.
+        success: the level, 1 - delta.
+
+    Returns:
+        The first grid width that reaches the level as measured, and the interval [low, high];
+        low is None if the level may be reached before the grid, high if perhaps only beyond it.
+    """
+    ks = np.asarray(widths)
+    small = np.flatnonzero(band.high < success)
+    low = int(ks[small[-1]]) + 1 if len(small) else None
+    return WidthInterval(_first(ks, band.measured >= success), low, _first(ks, band.low >= success))
+
+
+def _first(ks: np.ndarray, reached: np.ndarray) -> int | None:
+    at = np.flatnonzero(reached)
+    return int(ks[at[0]]) if len(at) else None
+
+
+def _counts(successes: Numbers, trials: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    s, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
+    bad = (s < 0.0) | (s > n)
+    if np.any(bad):
+        found = f"{s[bad][0]:g} of {n[bad][0]:g}"
+        raise ValueError(f"successes must lie between 0 and trials, got {found}.")
+    return s, n
