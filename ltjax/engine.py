@@ -66,7 +66,7 @@ def environment(on: Sequence[jax.Device]) -> dict:
         "numpy": np.__version__,
         "platform": on[0].platform,
         "device": on[0].device_kind,
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": jnp.zeros(0).dtype == np.float64,
         "settings": settings | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")},
     }
 
@@ -137,7 +137,8 @@ def count(experiment: ModuleType, problem: Problem, trials, outcome) -> Batch:
 def _add(done: Batch | None, new: Batch) -> Batch:
     if done is None:
         return new
-    return Batch(done.start, new.stop, *(a + b for a, b in zip(done[2:], new[2:], strict=True)))
+    sums = {name: getattr(done, name) + getattr(new, name) for name in Batch._fields[2:]}
+    return Batch(done.start, new.stop, **sums)
 
 
 @cache

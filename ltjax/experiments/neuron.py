@@ -95,53 +95,44 @@ def _trials(key, target, widths, config) -> Outcome:
     return Outcome(*(jnp.swapaxes(x, 0, 1) for x in jax.lax.map(read, found)))
 
 
-def _slack(size):
-    """Slot errors widened to contain the exact ones."""
-    slack = nearest.RELATIVE * size + nearest.ABSOLUTE
-    return jnp.maximum(size - slack, 0.0), size + slack
-
-
-def _outward(lower, upper, dim):
-    """Room for the float32 rounding of a sum of d terms and a root."""
-    slack = (dim + 8) * 2.0**-23
-    return lower * (1 - slack), upper * (1 + slack)
-
-
-def _rules(worst, dim):
+def _rules(worst):
     """slides, tight and l2 from the worse slot error of each input, [d, trial]: [3, trial]."""
-    largest = jnp.max(worst, axis=0)
+    dim, largest = len(worst), jnp.max(worst, axis=0)
     return jnp.stack([2 * dim * largest, dim**0.5 * largest, jnp.sqrt(jnp.sum(worst**2, axis=0))])
+
+
+def _widened(rules, dim):
+    """Brackets of the exact rules: the slack of a slot error, and the rounding of d terms."""
+    slack = np.array([[2 * dim], [dim**0.5], [dim**0.5]], np.float32)[: len(rules)]
+    slack, rounding = slack * nearest.ABSOLUTE, nearest.RELATIVE + (dim + 8) * 2.0**-23
+    return jnp.maximum(rules * (1 - rounding) - slack, 0.0), rules * (1 + rounding) + slack
 
 
 def _slot_rules(error):
     """Brackets of slides, tight and l2 for slot errors [side, d, trial]: each [3, trial]."""
-    dim = error.shape[1]
-    bounds = _slack(jnp.max(jnp.abs(error), axis=0))
-    return _outward(*(_rules(worst, dim) for worst in bounds), dim)
-
-
-def _supremum(target, error):
-    """Bracket of the supremum of the tickets with these slot errors, [side, d, trial]."""
-    dim = error.shape[1]
-    worst = jnp.max(jnp.abs(error), axis=0)
-    slack = jnp.sqrt(jnp.sum((nearest.RELATIVE * worst + nearest.ABSOLUTE) ** 2, axis=0))
-    # Path sums are of size ||w|| <= 1: their rounding is absolute, unlike that of a slot error.
-    slack = slack + (dim + 8) * 2.0**-22
-    lower, upper = exact.neuron_bounds(target, error)
-    return jnp.maximum(lower - slack, 0.0), upper + slack
+    return _widened(_rules(jnp.max(jnp.abs(error), axis=0)), error.shape[1])
 
 
 def _ticket_rules(target, error):
-    slots, supremum = _slot_rules(error), _supremum(target, error)
+    """The same and the supremum of the tickets with these slot errors: each [4, trial]."""
+    dim = error.shape[1]
+    rules = _rules(jnp.max(jnp.abs(error), axis=0))
+    lower, upper = exact.neuron_bounds(target, error)
+    # The supremum moves by no more than the slot errors do, in l2; and path sums are of size
+    # ||w|| <= 1, so that their rounding is absolute.
+    slack = nearest.RELATIVE * rules[2] + nearest.ABSOLUTE * dim**0.5 + (dim + 8) * 2.0**-22
+    supremum = jnp.maximum(lower - slack, 0.0), upper + slack
+    slots = _widened(rules, dim)
     return tuple(jnp.append(a, b[None], axis=0) for a, b in zip(slots, supremum, strict=True))
 
 
 def _pooled_rules(target, ticket):
     """`least` bounds a bottleneck below, the ticket in hand above; l2 and sup are the ticket's."""
     lower, upper = _ticket_rules(target, ticket.error)
-    dim = target.shape[0]
-    least, _ = _outward(_rules(_slack(ticket.least)[0][None], dim), upper[:3], dim)
-    return jnp.concatenate([least[:2], lower[2:]]), upper
+    dim = len(target)
+    scales = np.array([[2 * dim], [dim**0.5]], np.float32)
+    least, _ = _widened(scales * ticket.least, dim)
+    return jnp.concatenate([least, lower[2:]]), upper
 
 
 def lanes(config: Neuron) -> int:
@@ -274,36 +265,39 @@ def _match(problem, trials, rule, inside, lower, upper):
     Args:
         inside: bool [n, width, epsilon]; lower, upper: [n, width] of one criterion.
     """
-    widths, epsilons = np.array(problem.grid.widths), np.array(problem.grid.epsilons)
     size, scale = np.tile(np.abs(problem.target), 2), slot_scale(rule, problem.config.dim)
-    widest = np.max(np.where(inside.any(axis=2), widths, 0), axis=1)
-    order = np.argsort(widest, kind="stable")
-    order = order[widest[order] > 0]
-    cost = np.cumsum(widest[order] * problem.config.dim) // DRAWN_AT_ONCE
-    for group in np.split(order, np.flatnonzero(np.diff(cost)) + 1):
-        limit = epsilons[inside[group].any(axis=(0, 1))].max() / scale
-        edges = _edges(problem, trials[group], int(widest[group].max()), limit)
-        cells = np.argwhere(inside[group])
-        solved = _solve(cells, edges, widths, epsilons / scale, size)
-        for (n, k, e), valid in zip(cells, solved, strict=True):
-            at = group[n], k
-            if valid:
-                upper[at] = min(upper[at], epsilons[e])
-            else:
-                lower[at] = max(lower[at], np.nextafter(epsilons[e], 1.0))
+    widths = np.array(problem.grid.widths)
+    for e, epsilon in enumerate(problem.grid.epsilons):
+        open_at = inside[..., e]
+        widest = np.max(np.where(open_at, widths, 0), axis=1)
+        order = np.argsort(widest, kind="stable")[np.sum(widest == 0) :]
+        cost = np.cumsum(widest[order] * problem.config.dim) // DRAWN_AT_ONCE
+        groups = np.split(order, np.flatnonzero(np.diff(cost)) + 1)
+        for group in groups if len(order) else []:
+            n, k = np.nonzero(open_at[group])
+            eta = epsilon / scale
+            edges = _edges(problem, trials[group], int(widest[group].max()), eta)
+            solved = _solve(n, widths[k], edges, size > eta)
+            at = group[n[solved]], k[solved]
+            upper[at] = np.minimum(upper[at], epsilon)
+            at = group[n[~solved]], k[~solved]
+            lower[at] = np.maximum(lower[at], np.nextafter(epsilon, 1.0))
 
 
-def _solve(cells, edges, widths, etas, size):
-    """Whether each cell (trial, width, eta) has a ticket; all of them as one matching."""
-    trial, slot, neuron, error = (x[np.argsort(edges[0], kind="stable")] for x in edges)
-    n, k, e = cells.T
-    first, last = (np.searchsorted(trial, n, side) for side in ("left", "right"))
+def _solve(trial, width, edges, asked):
+    """Whether each of these (trial, width) has a ticket of the edges; all as one matching.
+
+    Args:
+        asked: bool [slot], the slots that may not stay empty.
+    """
+    order = np.argsort(edges[0], kind="stable")
+    of_trial, slot, neuron, _ = (x[order] for x in edges)
+    first, last = (np.searchsorted(of_trial, trial, side) for side in ("left", "right"))
     # The edges of each cell's trial, one cell after the other.
-    cell = np.repeat(np.arange(len(cells)), last - first)
+    cell = np.repeat(np.arange(len(trial)), last - first)
     edge = np.arange(len(cell)) - np.repeat(np.cumsum(last - first) - last, last - first)
-    use = (neuron[edge] < widths[k][cell]) & (error[edge] <= etas[e][cell])
-    cell, edge = cell[use], edge[use]
-    covered = matching.perfect(
-        cell * len(size) + slot[edge], cell * int(widths[-1]) + neuron[edge], len(cells) * len(size)
-    ).reshape(len(cells), len(size))
-    return np.all(covered | (size <= etas[e][:, None]), axis=1)
+    use = neuron[edge] < width[cell]
+    row = cell * len(asked) + slot[edge]
+    column = cell * int(width.max()) + neuron[edge]
+    covered = matching.perfect(row[use], column[use], len(trial) * len(asked))
+    return np.all(covered.reshape(-1, len(asked)) | ~asked, axis=1)

@@ -7,6 +7,7 @@ a valid ticket exists within a tolerance, where that bracket does not.
 A slot is a pair (side, input); the two slots of an input never meet, a neuron has one sign of W.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -53,29 +54,51 @@ def repair(slots: Slots, target) -> Ticket:
     neuron = jnp.where(neuron < 0, -1 - at[None], neuron)  # an empty slot shares with nobody
     # Bits of sizes compare as sizes do; the index replaces the lowest for a strict order.
     size = jax.lax.bitcast_convert_type(jnp.abs(error), jnp.int32) & ~INDEX_BITS
-    others = at[:, None] != at[None, :]
 
-    def rival(wanted, following):
-        """The worst next choice among the other slots that want the same neuron; -1 for none."""
-        shared = (wanted[:, None] == wanted[None, :]) & others
-        return jnp.max(jnp.where(shared, (following | at)[:, None], -1), axis=0)
+    def contest(choice):
+        """Neurons wanted, each slot's next choice, and the worst next choice of its rivals."""
+        wanted, following = _take(neuron, choice), _take(size, choice + 1) | at
+        return choice, wanted, following, _worst_rival(wanted, following)
 
+    def goes_on(state):
+        rounds, (_, _, following, worst) = state
+        return (rounds < ROUNDS) & jnp.any(worst > following)
+
+    def give_way(state):
+        rounds, (choice, _, following, worst) = state
+        return rounds + 1, contest(choice + (worst > following))
+
+    start = contest(jnp.zeros(rows[1:], jnp.int32))
     # Of two slots that want one neuron, one must make do with its second nearest at best.
-    forced = jnp.minimum(rival(neuron[0], size[1]), size[1])
-    least = jnp.max(jnp.maximum(size[0], jnp.where(forced < 0, 0, forced & ~INDEX_BITS)), axis=0)
-
-    def give_way(_, state):
-        # A loop, for its carry: what a compiler could fuse into the table of pairs, it would.
-        choice, wanted, following = state
-        choice = choice + (rival(wanted, following) > (following | at))
-        return choice, _take(neuron, choice), _take(size, choice + 1)
-
-    state = jnp.zeros(rows[1:], jnp.int32), neuron[0], size[1]
-    choice, wanted, following = jax.lax.fori_loop(0, ROUNDS, give_way, state)
-    choice = jnp.where(rival(wanted, following) > (following | at), ranks, choice)
+    forced = jnp.maximum(jnp.minimum(start[2], start[3]), 0) & ~INDEX_BITS
+    least = jnp.max(jnp.maximum(size[0], forced), axis=0)
+    _, (choice, _, following, worst) = jax.lax.while_loop(goes_on, give_way, (0, start))
+    choice = jnp.where(worst > following, ranks, choice)
     error, neuron = _take(error, choice), jnp.maximum(_take(neuron, choice), -1)
     least = jax.lax.bitcast_convert_type(least, jnp.float32)
     return Ticket(error.reshape(sides, n_in, -1), neuron.reshape(sides, n_in, -1), least)
+
+
+def _worst_rival(wanted, following):
+    """The largest `following` among the other slots that want the same neuron; -1 for none.
+
+    A loop over slots, because a compiler makes no vector code of a table of pairs.
+    """
+    slots = len(wanted)
+    block = math.gcd(slots, 16)
+    at = np.arange(slots, dtype=np.int32).reshape(-1, 1)
+
+    def against(number, worst):
+        first = number * block
+        other_wanted, other_following = (
+            jax.lax.dynamic_slice_in_dim(x, first, block) for x in (wanted, following)
+        )
+        for i in range(block):
+            rival = (other_wanted[i] == wanted) & (at != first + i)
+            worst = jnp.maximum(worst, jnp.where(rival, other_following[i], -1))
+        return worst
+
+    return jax.lax.fori_loop(0, slots // block, against, jnp.full(wanted.shape, -1))
 
 
 def _take(rows, choice):

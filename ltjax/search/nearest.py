@@ -28,7 +28,7 @@ import numpy as np
 
 from ltjax import draws
 
-LANES = 16  # neurons of one slot in a chunk
+LANES = 16  # neurons of one slot in a chunk, at most
 STAGES = 3  # of the pipeline, before a chunk is merged
 POOLED_RANKS = 4  # what a slot can fall back on when others want its neuron
 SIGN_SHIFT = 4  # an error's word: its float32 bits, the lowest five given to sign and lane
@@ -64,7 +64,9 @@ def blocks(key, layer: int, target, widths) -> Slots:
     Returns:
         Slots with one rank.
     """
-    return _search(_Layout(layer, *target.shape[:2], pooled=False), key, target, widths)
+    return _search(
+        _Layout(layer, target.shape[0], target.shape[1], pooled=False), key, target, widths
+    )
 
 
 def pooled(key, layer: int, target, widths) -> Slots:
@@ -74,7 +76,9 @@ def pooled(key, layer: int, target, widths) -> Slots:
     the POOLED_RANKS are the nearest two. The others are near, not always the next: of a chunk of
     LANES neurons no more than two are listed.
     """
-    return _search(_Layout(layer, *target.shape[:2], pooled=True), key, target, widths)
+    return _search(
+        _Layout(layer, target.shape[0], target.shape[1], pooled=True), key, target, widths
+    )
 
 
 class _Layout(NamedTuple):
@@ -90,9 +94,14 @@ class _Layout(NamedTuple):
         return POOLED_RANKS if self.pooled else 1
 
     @property
+    def lanes(self) -> int:
+        """Neurons of one slot in a chunk."""
+        return LANES if self.pooled else LANES // 4
+
+    @property
     def span(self) -> int:
-        """Neurons covered by one chunk."""
-        return LANES if self.pooled else LANES * self.n_in
+        """Neurons of one chunk."""
+        return self.lanes if self.pooled else self.lanes * self.n_in
 
     @property
     def fan(self) -> int:
@@ -105,7 +114,7 @@ class _Layout(NamedTuple):
 
     def neurons(self):
         """Numbers of a chunk's neurons, from its first: int32 [lane, 1, shared, 1]."""
-        return np.arange(self.span, dtype=np.int32).reshape(LANES, 1, -1, 1)
+        return np.arange(self.span, dtype=np.int32).reshape(self.lanes, 1, -1, 1)
 
     def slots(self, target):
         """The targets as [plane, pair, shared, trial]: plane h of pair p is fan weight 2 p + h."""
@@ -132,11 +141,11 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     pairs = np.arange(slots.shape[1], dtype=np.uint32).reshape(1, -1, 1, 1)
 
     def draw_shared(chunk):
-        first, start, stop = chunks[chunk]
+        first, width = chunks[chunk]
         neuron = first + layout.neurons()
         weight = draws.uniform(draws.word(shared_key, neuron.astype(jnp.uint32), shared_index))
         # A neuron outside the network errs infinitely; no weight is 0, so inf never meets 0.
-        return jnp.where((start <= neuron) & (neuron < stop), weight, jnp.inf)
+        return jnp.where((neuron >= 0) & (neuron < width), weight, jnp.inf)
 
     def draw_fan(chunk, shared):
         neuron = (chunks[chunk][0] + layout.neurons()).astype(jnp.uint32)
@@ -153,47 +162,50 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
         return best, reduced, draw_fan(chunk + 2, shared), draw_shared(chunk + 3)
 
     def read(carry, ends):
-        carry = jax.lax.fori_loop(*ends, body, carry)
-        return carry, carry[0]
+        begin, last = ends
+        carry = jax.lax.fori_loop(begin, last, body, carry)
+        # The last chunk is cut at the width: it is read and not kept, the next width has it whole.
+        # So a reading depends on its own width alone.
+        best, *ahead = body(last, carry)
+        return (carry[0], *ahead), best
 
     trials = key[0].shape[-1]
-    shape = (LANES, *slots.shape[1:-1], trials)
+    shape = (layout.lanes, *slots.shape[1:-1], trials)
     packed = _pack(*[jnp.full(shape, INFINITE)] * len(slots))
     reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
-    nothing = jnp.full(reduced[0][0].shape, NONE), jnp.zeros(reduced[0][0].shape, jnp.int32)
-    best = [[nothing] * layout.ranks for _ in slots]
-    shared = jnp.full((LANES, 1, slots.shape[2], trials), jnp.inf)
+    nothing = jnp.full((2, *shape[1:]), NONE)
+    best = [[_pack(nothing, nothing)] * layout.ranks for _ in slots]
+    shared = jnp.full((layout.lanes, 1, slots.shape[2], trials), jnp.inf)
     # The first steps find nothing: they fill the pipeline.
     begin = chunks.begin.at[0].add(-STAGES)
-    _, best = jax.lax.scan(read, (best, reduced, packed, shared), (begin, chunks.end))
+    _, best = jax.lax.scan(read, (best, reduced, packed, shared), (begin, chunks.last))
     return _decode(layout, best, target)
 
 
 class _Chunks(NamedTuple):
-    """Chunks of neurons in the order they are searched. All int32 [n_widths].
+    """Chunks of `span` neurons in the order they are searched. All int32 [n_widths].
 
-    Every width starts a chunk of its own: only neurons new at that width count in its chunks.
+    For each width, the whole chunks that it has and the one before has not, and then the chunk that
+    the width cuts, which may be empty.
     """
 
     begin: jax.Array  # number of the first chunk of each width
-    end: jax.Array  # one past the last
+    last: jax.Array  # number of the one that is cut
     first: jax.Array  # first neuron of the first chunk
-    start: jax.Array  # neurons [start, stop) are new at this width
-    stop: jax.Array
+    widths: jax.Array
     span: int
 
     @classmethod
     def of(cls, widths, span):
-        start = jnp.concatenate([jnp.zeros(1, jnp.int32), widths[:-1]])
-        first = start - start % (span // LANES)  # lane 0 of a chunk belongs to input 0
-        end = jnp.cumsum((widths - first + span - 1) // span)
-        begin = jnp.concatenate([jnp.zeros(1, jnp.int32), end[:-1]])
-        return cls(begin, end, first, start, widths, span)
+        whole = widths // span
+        before = jnp.concatenate([jnp.zeros(1, jnp.int32), whole[:-1]])
+        last = jnp.cumsum(whole - before + 1) - 1
+        return cls(last - (whole - before), last, before * span, widths, span)
 
     def __getitem__(self, chunk):
-        """First neuron of a chunk, and the range of neurons that count in it."""
-        at = jnp.minimum(jnp.sum(self.end <= chunk, dtype=jnp.int32), len(self.end) - 1)
-        return self.first[at] + (chunk - self.begin[at]) * self.span, self.start[at], self.stop[at]
+        """First neuron of a chunk, and the width at which it is cut."""
+        at = jnp.minimum(jnp.sum(self.last < chunk, dtype=jnp.int32), len(self.last) - 1)
+        return self.first[at] + (chunk - self.begin[at]) * self.span, self.widths[at]
 
 
 def _record(hidden, error):
@@ -202,7 +214,7 @@ def _record(hidden, error):
     Words of the positive side order as their errors do and lie below every word of the other.
     """
     bits = jax.lax.bitcast_convert_type(error, jnp.uint32)
-    lanes = np.arange(LANES, dtype=np.uint32).reshape(LANES, 1, 1, 1)
+    lanes = np.arange(len(error), dtype=np.uint32).reshape(-1, 1, 1, 1)
     word = (bits & ERROR_BITS) | ((bits >> np.uint32(31 - SIGN_SHIFT)) & SIGN_BIT) | lanes
     negative = jax.lax.bitcast_convert_type(hidden, jnp.int32) >> np.int32(31)
     return word ^ jax.lax.bitcast_convert_type(negative, jnp.uint32)
@@ -223,46 +235,47 @@ def _unpack(packed, planes):
 
 
 def _reduce(planes, ranks):
-    """The smallest word of each side over the lanes, and the second smallest: [plane][rank]."""
+    """The smallest word of each side over the lanes, or the two smallest as one element."""
     flip = np.array([0, NONE], np.uint32).reshape(2, 1, 1, 1)
     reduced = []
     for plane in planes:
         smallest = second = jnp.full((2, *plane.shape[1:]), NONE)
-        for lane in range(LANES):
+        for lane in range(len(plane)):
             word = plane[lane][None] ^ flip
             second = jnp.minimum(second, jnp.maximum(smallest, word))
             smallest = jnp.minimum(smallest, word)
-        reduced.append([smallest, second][:ranks])
+        reduced.append(_pack(*[smallest, second][:ranks]))
     return reduced
 
 
 def _merge(best, reduced, first):
-    """Best so far and a chunk's best, two ascending lists, to one: (word, first neuron) a rank."""
-    return [
-        [_merge_rank(rank, have, new, first) for rank in range(len(have))]
-        for have, new in zip(best, reduced, strict=True)
-    ]
+    """Best so far and a chunk's best, two ascending lists, to one; an element is (word, first)."""
+    merged = []
+    for elements, new in zip(best, reduced, strict=True):
+        have = [_unpack(element, 2) for element in elements]
+        new = _unpack(new, min(len(have), 2))
+        merged.append([_merge_rank(rank, have, new, first) for rank in range(len(have))])
+    return merged
 
 
 def _merge_rank(rank, have, new, first):
-    """The element of that rank: the least, over how many come from the chunk, of the last taken."""
+    """The element of a rank: least, over how many come from the chunk, of the last one taken."""
     word = have[rank][0]
     for taken in range(1, min(rank, len(new)) + 1):
         word = jnp.minimum(word, jnp.maximum(have[rank - taken][0], new[taken - 1]))
     if rank < len(new):
         word = jnp.minimum(word, new[rank])
-    origin = first
-    for old_word, old_chunk in have[max(0, rank - len(new)) : rank + 1]:
-        origin = jnp.where(word == old_word, old_chunk, origin)
-    return word, origin
+    origin = first.astype(jnp.uint32)
+    for old_word, old_origin in have[max(0, rank - len(new)) : rank + 1]:
+        origin = jnp.where(word == old_word, old_origin, origin)
+    return _pack(word, origin)
 
 
 def _decode(layout, best, target) -> Slots:
     """From words to errors and neurons: [width, rank, side, n_out, n_in, trial]."""
-    word, first = (
-        layout.rows(jnp.stack([jnp.stack([rank[part] for rank in plane], 1) for plane in best], 3))
-        for part in range(2)
-    )
+    packed = jnp.stack([jnp.stack(plane, axis=1) for plane in best], axis=3)
+    word, first = _unpack(layout.rows(packed), 2)
+    first = first.astype(jnp.int32)
     size = jax.lax.bitcast_convert_type(word & ERROR_BITS, jnp.float32)
     error = jnp.where((word & SIGN_BIT) > 0, -size, size)
     lane = (word & LANE_BITS).astype(jnp.int32)

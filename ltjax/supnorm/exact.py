@@ -36,11 +36,10 @@ def neuron_bounds(weights, errors):
     target, ticket, difference = _signed(weights[None], errors, jnp)
     bounds = []
     for alpha, beta in ((ticket, difference), (target, -difference)):
-        norm = jnp.sqrt(jnp.sum(jnp.square(jnp.max(jnp.maximum(beta, 0.0), axis=0)), axis=0))
-        points = [_value(alpha, beta, prefer) for prefer in (alpha, beta)]
-        bounds.append((jnp.maximum(*points), norm))
+        norm, point = _point_at(alpha, beta, beta)
+        bounds.append((jnp.maximum(point, _point_at(alpha, beta, alpha)[1]), norm))
     lower, upper = (jnp.maximum(*both) for both in zip(*bounds, strict=True))
-    return jnp.minimum(lower, upper), upper
+    return lower, upper
 
 
 def _signed(weights, errors, xp):
@@ -49,14 +48,14 @@ def _signed(weights, errors, xp):
     return sign * weights, sign * (weights + errors), sign * errors
 
 
-def _value(alpha, beta, prefer):
-    """min(alpha.y, beta.y)+ at y = beta+ / ||beta+|| on the sides where `prefer` is larger."""
+def _point_at(alpha, beta, prefer):
+    """||beta+|| and min(alpha.y, beta.y)+ at y = beta+ / ||beta+||, where `prefer` is larger."""
     minus = prefer[1] > prefer[0]
     alpha, beta = (jnp.where(minus, x[1], x[0]) for x in (alpha, beta))
     y = jnp.maximum(beta, 0.0)
-    norm = jnp.sqrt(jnp.sum(y * y, axis=0))
-    value = jnp.minimum(jnp.sum(alpha * y, axis=0), jnp.sum(beta * y, axis=0))
-    return jnp.where(norm > 0, jnp.maximum(value, 0.0) / jnp.where(norm > 0, norm, 1.0), 0.0)
+    norm = jnp.sqrt(jnp.sum(y * y, axis=0))  # which is beta.y / ||y||
+    along = jnp.sum(alpha * y, axis=0) / jnp.where(norm > 0, norm, 1.0)
+    return norm, jnp.maximum(jnp.minimum(along, norm), 0.0)
 
 
 def neuron_supremum(weights, errors, epsilons):
@@ -100,9 +99,10 @@ def _relax(alpha, beta, lower, upper):
     value, left, right = _minimise(alpha, beta, 16)
     upper = np.minimum(upper, value)
     for lam in (left, right):
-        sides = _at(lam, alpha, beta).argmax(axis=1)[:, None]
-        a, b = (np.take_along_axis(x, sides, axis=1) for x in (alpha, beta))
-        _, low, high = _minimise(a, b, 16)
+        mixed = _at(lam[:, None], alpha, beta)
+        minus = mixed[:, 1] > mixed[:, 0]
+        a, b = (np.where(minus, x[:, 1], x[:, 0]) for x in (alpha, beta))
+        _, low, high = _minimise(a[:, None], b[:, None], 16)
         lower = np.maximum(lower, np.maximum(_point(low, a, b), _point(high, a, b)))
     return np.minimum(lower, upper), upper
 
@@ -153,25 +153,30 @@ def _at(lam, alpha, beta):
 
 
 def _minimise(alpha, beta, steps):
-    """Least norm over lam by bisection on its slope, with the interval that holds its place."""
-    left, right = np.zeros((len(alpha), 1, 1)), np.ones((len(alpha), 1, 1))
-    ends = [np.maximum(x, 0.0).max(axis=1) for x in (alpha, beta)]
-    least = np.min([np.sum(x * x, axis=-1) for x in ends], axis=0)
+    """Least norm over lam by bisection on its slope, with the interval that holds its place.
+
+    Every lam takes the better side of each coordinate. Arrays [n, sides, d]; results [n], [n, 1].
+    """
+    left, right = np.zeros((len(alpha), 1)), np.ones((len(alpha), 1))
+    ends = [np.maximum(x.max(axis=1), 0.0) for x in (alpha, beta)]
+    least = np.minimum(*(np.einsum("nd,nd->n", x, x) for x in ends))
+    (first, *second), change = np.moveaxis(beta, 1, 0), alpha - beta
     for _ in range(steps):
         middle = 0.5 * (left + right)
-        mixed = _at(middle, alpha, beta)
-        side = mixed.argmax(axis=1)[:, None]
-        y = np.maximum(np.take_along_axis(mixed, side, axis=1)[:, 0], 0.0)
-        least = np.minimum(least, np.sum(y * y, axis=-1))
-        slope = np.sum(y * np.take_along_axis(alpha - beta, side, axis=1)[:, 0], axis=-1)
-        rising = (slope > 0)[:, None, None]
+        y, slope = first + middle * change[:, 0], change[:, 0]
+        if second:
+            other = second[0] + middle * change[:, 1]
+            y, slope = np.maximum(y, other), np.where(other > y, change[:, 1], slope)
+        y = np.maximum(y, 0.0)
+        least = np.minimum(least, np.einsum("nd,nd->n", y, y))
+        rising = np.einsum("nd,nd->n", y, slope)[:, None] > 0
         left, right = np.where(rising, left, middle), np.where(rising, middle, right)
     return np.sqrt(least), left, right
 
 
 def _point(lam, alpha, beta):
-    """min(alpha.y, beta.y) / ||y|| at y = (lam alpha + (1 - lam) beta)+, for chosen sides."""
-    y = np.maximum(_at(lam, alpha, beta), 0.0)[:, 0]
+    """min(alpha.y, beta.y) / ||y|| at y = (lam alpha + (1 - lam) beta)+, on chosen sides."""
+    y = np.maximum(_at(lam, alpha, beta), 0.0)
     norm = np.linalg.norm(y, axis=-1)
-    value = np.minimum(np.sum(alpha[:, 0] * y, axis=-1), np.sum(beta[:, 0] * y, axis=-1))
+    value = np.minimum(np.einsum("nd,nd->n", alpha, y), np.einsum("nd,nd->n", beta, y))
     return np.where(norm > 0, np.maximum(value, 0.0) / np.where(norm > 0, norm, 1.0), 0.0)
