@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 CONSTRUCTIONS = ("blocks", "pooled")
+RULES = ("slides", "tight", "l2", "sup")
+MAX_DIM = 2048  # slots are told apart by twelve bits
 MAX_WIDTH = 2**30  # neurons are numbered by non-negative int32, with room for the last chunk
 
 
@@ -77,31 +79,39 @@ class Neuron:
         blocks: the paper's partition; neuron j serves input j mod d and no other.
         pooled: every neuron may serve any one input. Brings `shared` along, the same search
             without regard to two inputs wanting one neuron: a necessary event, not a ticket.
+    rules: how slot errors become an error over the ball.
+        slides: 2 d max, the tolerance epsilon / 2d of the slides.
+        tight: sqrt(d) max, which is enough, because |v - w.x| <= eta ||x||_1 <= eta sqrt(d).
+        l2: root of the sum over inputs of the squared worse slot.
+        sup: the exact supremum of the ticket found; the dearest.
     """
 
     dim: int
     constructions: tuple[str, ...] = CONSTRUCTIONS
+    rules: tuple[str, ...] = RULES
 
     def __post_init__(self):
-        if self.dim < 1:
-            raise InputError(f"dim must be at least 1, got {self.dim}.")
-        object.__setattr__(self, "constructions", tuple(self.constructions))
-        chosen = tuple(c for c in CONSTRUCTIONS if c in self.constructions)
-        if not chosen or set(chosen) != set(self.constructions):
-            raise InputError(
-                f"constructions must be taken from {', '.join(CONSTRUCTIONS)}, "
-                f"got {', '.join(self.constructions) or 'none'}."
-            )
-        object.__setattr__(self, "constructions", chosen)
+        if not 1 <= self.dim <= MAX_DIM:
+            raise InputError(f"dim must be between 1 and {MAX_DIM}, got {self.dim}.")
+        self._keep("constructions", CONSTRUCTIONS)
+        self._keep("rules", RULES)
+
+    def _keep(self, name: str, known: tuple[str, ...]) -> None:
+        """Put the names asked for in their order; `InputError` unless all are known."""
+        asked = tuple(getattr(self, name))
+        if not asked or not set(asked) <= set(known):
+            found = ", ".join(map(str, asked)) or "none"
+            raise InputError(f"{name} must be taken from {', '.join(known)}, got {found}.")
+        object.__setattr__(self, name, tuple(one for one in known if one in asked))
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
-        """Construction / rule. The rule turns slot errors into an error over the ball.
+        """Those counted, construction / rule."""
+        return tuple(c for c in self.all_criteria if c.name.split("/")[1] in self.rules)
 
-        slides: 2 d max, the tolerance epsilon / 2d of the slides; tight: sqrt(d) max, which is
-        enough (THEORY: |v - w.x| <= eta ||x||_1); l2: root of the sum over inputs of the squared
-        worse slot; sup: the exact supremum of the ticket found.
-        """
+    @property
+    def all_criteria(self) -> tuple[Criterion, ...]:
+        """Those of the constructions chosen, by every rule."""
         blocks = [("slides", True), ("tight", True), ("l2", True), ("sup", False)]
         shared = blocks[:3]
         # A bottleneck ticket minimises the largest slot error alone: its l2 and sup may rise.

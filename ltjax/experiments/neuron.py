@@ -25,7 +25,7 @@ from ltjax.search import matching, nearest
 from ltjax.supnorm import exact
 
 CHECKED_WIDTH = 2**14  # the widest network that a known-answer check draws on the host
-DRAWN_AT_ONCE = 2**20  # hidden weights that the host holds
+DRAWN_AT_ONCE = 2**17  # hidden weights that the host holds
 
 
 class Outcome(NamedTuple):
@@ -71,6 +71,7 @@ def trial(key, target, widths, config: Neuron) -> Outcome:
 
 def _trials(key, target, widths, config) -> Outcome:
     """Trials side by side: keys [trial], target [d, trial] or [d, 1]."""
+    counted = [criterion in config.criteria for criterion in config.all_criteria]
     found = {
         construction: getattr(nearest, construction)(key, 0, target[None], widths)
         for construction in config.constructions
@@ -88,7 +89,10 @@ def _trials(key, target, widths, config) -> Outcome:
             bounds.append(_slot_rules(found["pooled"].error[0, :, 0]))
             bounds.append(_pooled_rules(target, ticket))
             tickets.append(ticket.neuron)
-        lower, upper = (jnp.concatenate(rules) for rules in zip(*bounds, strict=True))
+        lower, upper = (
+            jnp.stack([x for x, keep in zip(jnp.concatenate(rules), counted, strict=True) if keep])
+            for rules in zip(*bounds, strict=True)
+        )
         return lower, upper, jnp.stack(tickets)
 
     # One width at a time: all that a reading needs stays in the cache.

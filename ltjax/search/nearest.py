@@ -162,11 +162,11 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
         return best, reduced, draw_fan(chunk + 2, shared), draw_shared(chunk + 3)
 
     def read(carry, ends):
-        begin, last = ends
-        carry = jax.lax.fori_loop(begin, last, body, carry)
-        # The last chunk is cut at the width: it is read and not kept, the next width has it whole.
-        # So a reading depends on its own width alone.
-        best, *ahead = body(last, carry)
+        begin, cut, end = ends
+        carry = jax.lax.fori_loop(begin, cut, body, carry)
+        # A chunk that the width cuts is read and not kept, the next width has it whole: so a
+        # reading depends on its own width alone.
+        best, *ahead = jax.lax.cond(cut < end, body, lambda _, carry: carry, cut, carry)
         return (carry[0], *ahead), best
 
     trials = key[0].shape[-1]
@@ -178,7 +178,8 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     shared = jnp.full((layout.lanes, 1, slots.shape[2], trials), jnp.inf)
     # The first steps find nothing: they fill the pipeline.
     begin = chunks.begin.at[0].add(-STAGES)
-    _, best = jax.lax.scan(read, (best, reduced, packed, shared), (begin, chunks.last))
+    ends = begin, chunks.cut, chunks.end
+    _, best = jax.lax.scan(read, (best, reduced, packed, shared), ends)
     return _decode(layout, best, target)
 
 
@@ -186,11 +187,12 @@ class _Chunks(NamedTuple):
     """Chunks of `span` neurons in the order they are searched. All int32 [n_widths].
 
     For each width, the whole chunks that it has and the one before has not, and then the chunk that
-    the width cuts, which may be empty.
+    the width cuts, if it cuts one.
     """
 
     begin: jax.Array  # number of the first chunk of each width
-    last: jax.Array  # number of the one that is cut
+    cut: jax.Array  # one past the last whole chunk
+    end: jax.Array  # one past the last chunk
     first: jax.Array  # first neuron of the first chunk
     widths: jax.Array
     span: int
@@ -199,12 +201,13 @@ class _Chunks(NamedTuple):
     def of(cls, widths, span):
         whole = widths // span
         before = jnp.concatenate([jnp.zeros(1, jnp.int32), whole[:-1]])
-        last = jnp.cumsum(whole - before + 1) - 1
-        return cls(last - (whole - before), last, before * span, widths, span)
+        cut = (widths % span > 0).astype(jnp.int32)
+        end = jnp.cumsum(whole - before + cut)
+        return cls(end - cut - (whole - before), end - cut, end, before * span, widths, span)
 
     def __getitem__(self, chunk):
         """First neuron of a chunk, and the width at which it is cut."""
-        at = jnp.minimum(jnp.sum(self.last < chunk, dtype=jnp.int32), len(self.last) - 1)
+        at = jnp.minimum(jnp.sum(self.end <= chunk, dtype=jnp.int32), len(self.end) - 1)
         return self.first[at] + (chunk - self.begin[at]) * self.span, self.widths[at]
 
 
