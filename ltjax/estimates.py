@@ -121,11 +121,12 @@ def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str
     lines = []
     for one in series:
         problem, tally = one.tally.problem, one.tally
-        name = f"{one.label}: " if len(series) > 1 else ""
+        dim = f"d = {problem.config.dim}"
+        name = f"{one.label}: " if len(series) > 1 and one.label != dim else ""
         looked = ", extended after looking" if tally.anytime else ""
         broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
         lines.append(
-            f"{name}d = {problem.config.dim}, {tally.trials:,} trials{looked}{broken}, "
+            f"{name}{dim}, {tally.trials:,} trials{looked}{broken}, "
             f"seed {problem.seed}, problem {problem.digest()}."
         )
     curves = len(criteria) * count_curves(series)

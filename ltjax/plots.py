@@ -130,7 +130,11 @@ def render(picture: Figure, suffix: str) -> bytes:
 
 
 def _look(series: Sequence[Series], at: int, epsilon: float) -> tuple[str, str]:
-    return looks.look(all_epsilons(series).index(epsilon), at, len(series))
+    epsilons = all_epsilons(series)
+    # Where there is one epsilon, colour and marker both tell the record.
+    if len(epsilons) == 1:
+        return looks.look(at, 0, 1)
+    return looks.look(epsilons.index(epsilon), at, len(series))
 
 
 def _scales(axes: Axes, series: Sequence[Series]) -> None:
@@ -182,23 +186,32 @@ def _draw_lemma(axes, width, success, colour) -> None:
 
 def _keys(series: Sequence[Series], criteria: Sequence[str], delta: float) -> list[Key]:
     """The legends of a figure: epsilons, records if several, and once each style that occurs."""
-    epsilons: Key = []
-    for epsilon in all_epsilons(series):
-        at = [i for i, one in enumerate(series) if epsilon in one.epsilons]
-        points = tuple(Line2D([], [], **looks.point(*_look(series, i, epsilon))) for i in at)
-        lemmas = [series[i].lemma[epsilon] for i in at if epsilon in series[i].lemma]
-        widths = ", ".join(dict.fromkeys(_number(width) for width in lemmas))
-        epsilons.append(
-            (points, f"\u03b5 = {epsilon:g}" + f" (lemma: k = {widths})" * bool(lemmas))
-        )
+    styles = _measured(series, criteria) + _predicted(series, criteria, delta)
+    epsilons = all_epsilons(series)
+    if len(epsilons) == 1:
+        names = [f"{_name(one)}: " if len(series) > 1 else "" for one in series]
+        each = [_epsilon(series, [i], epsilons[0]) for i in range(len(series))]
+        return [[(k, name + text) for name, (k, text) in zip(names, each, strict=True)], styles]
+    having = {e: [i for i, one in enumerate(series) if e in one.epsilons] for e in epsilons}
+    colours: Key = [_epsilon(series, at, epsilon) for epsilon, at in having.items()]
     records: Key = []
     for i, one in enumerate(series):
         marks = dict.fromkeys(_look(series, i, epsilon)[1] for epsilon in one.epsilons)
         points = tuple(Line2D([], [], **looks.point(looks.GREY, mark)) for mark in marks)
-        name = one.label if len(one.label) <= LONGEST else f"\u2026{one.label[1 - LONGEST :]}"
-        records.append((points, f"record {name}"))
-    styles = _measured(series, criteria) + _predicted(series, criteria, delta)
-    return [epsilons, records, styles] if len(series) > 1 else [epsilons, styles]
+        records.append((points, f"record {_name(one)}"))
+    return [colours, records, styles] if len(series) > 1 else [colours, styles]
+
+
+def _epsilon(series: Sequence[Series], at: Sequence[int], epsilon: float):
+    """Points of one epsilon in the records `at`, and the widths that the lemma promises them."""
+    points = tuple(Line2D([], [], **looks.point(*_look(series, i, epsilon))) for i in at)
+    lemmas = [series[i].lemma[epsilon] for i in at if epsilon in series[i].lemma]
+    widths = ", ".join(dict.fromkeys(_number(width) for width in lemmas))
+    return points, f"\u03b5 = {epsilon:g}" + f" (lemma: k = {widths})" * bool(lemmas)
+
+
+def _name(one: Series) -> str:
+    return one.label if len(one.label) <= LONGEST else f"\u2026{one.label[1 - LONGEST :]}"
 
 
 def _measured(series: Sequence[Series], criteria: Sequence[str]) -> Key:

@@ -416,7 +416,7 @@ def test_default_widths_span_the_rise():
     widths = theory.default_widths(weights, epsilons, ("blocks", "pooled"))
     assert len(widths) > 30
     assert list(widths) == sorted(set(widths))
-    assert all(k % 8 == 0 for k in widths if k > 100)
+    assert all(k % 16 == 0 for k in widths if k > 100)
     easy, hard = (theory.tolerance("tight", 4, e) for e in epsilons)
     assert 0.01 <= theory.shared(weights, easy, widths[0]).success < 0.03
     assert 0.998 < theory.blocks(weights, hard, widths[-1]).success < 0.9992

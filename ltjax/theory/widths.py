@@ -116,7 +116,8 @@ def default_widths(
     """About `count` widths, geometric, over which the curves of the rule `tight` rise.
 
     From success 1 % of the easiest (largest epsilon) to 99.9 % of the hardest. Pooled is placed by
-    shared, its upper curve, which it meets near 1. From 100 on, multiples of 8.
+    shared, its upper curve, which it meets near 1. From 100 on, multiples of 16, the neurons of a
+    chunk of the search.
     """
     first = {"blocks": blocks_width, "pooled": shared_width}
     dim = np.size(weights)
@@ -124,7 +125,7 @@ def default_widths(
     low = min(first[c](weights, easy, 1.0 - EASY) for c in constructions)
     high = max(first[c](weights, hard, 1.0 - HARD) for c in constructions)
     ks = np.geomspace(low, max(low, high), count)
-    ks = np.where(ks < 100, np.round(ks), 8 * np.round(ks / 8))
+    ks = np.where(ks < 100, np.round(ks), 16 * np.round(ks / 16))
     return tuple(int(k) for k in np.unique(np.clip(ks, 1, MAX_WIDTH)))
 
 
