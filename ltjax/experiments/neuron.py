@@ -135,7 +135,7 @@ def _pooled_rules(target, ticket):
     lower, upper = _ticket_rules(target, ticket.error)
     dim = len(target)
     scales = np.array([[2 * dim], [dim**0.5]], np.float32)
-    least, _ = _widened(scales * ticket.least, dim)
+    least, _ = _widened(scales * ticket.least[None], dim)
     return jnp.concatenate([least, lower[2:]]), upper
 
 

@@ -66,7 +66,7 @@ def repair(slots: Slots, target) -> Ticket:
 
     def give_way(state):
         rounds, (choice, _, following, worst) = state
-        return rounds + 1, contest(choice + (worst > following))
+        return rounds + 1, contest(jnp.where(worst > following, choice + 1, choice))
 
     start = contest(jnp.zeros(rows[1:], jnp.int32))
     # Of two slots that want one neuron, one must make do with its second nearest at best.
@@ -94,8 +94,9 @@ def _worst_rival(wanted, following):
             jax.lax.dynamic_slice_in_dim(x, first, block) for x in (wanted, following)
         )
         for i in range(block):
-            rival = (other_wanted[i] == wanted) & (at != first + i)
-            worst = jnp.maximum(worst, jnp.where(rival, other_following[i], -1))
+            one = slice(i, i + 1)
+            rival = (other_wanted[one] == wanted) & (at != first + i)
+            worst = jnp.maximum(worst, jnp.where(rival, other_following[one], -1))
         return worst
 
     return jax.lax.fori_loop(0, slots // block, against, jnp.full(wanted.shape, -1))
