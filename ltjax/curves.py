@@ -5,7 +5,9 @@ a new experiment is a new row. Below it, the verbs: `run`, `predict`, `table`, `
 """
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from ltjax.estimates import Series
 from ltjax.files import FilePath
 from ltjax.problem import (
     CONSTRUCTIONS,
+    RULES,
     Grid,
     InputError,
     Neuron,
@@ -30,6 +33,7 @@ from ltjax.tally import Batch, Memory, Tally
 Watch = Callable[[Batch | None, Log | Memory], None]
 
 MAX_TRIALS = 2**32  # a trial number is one word of an address
+MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target
 DELTA = 0.05  # failure probability for which widths are answered, unless another is asked for
 
 
@@ -47,9 +51,10 @@ CURVES = {"neuron": Curve("ltjax.experiments.neuron", theory.predict, theory.lem
 def neuron(
     dim: int | None = None,
     epsilons: Sequence[float] = (0.5, 0.2, 0.1),
-    widths: Sequence[int] = (),
-    target: str | Sequence[float] = "worst",
+    widths: Sequence[int] | None = None,
+    target: FilePath | Sequence[float] | np.ndarray = "worst",
     constructions: Sequence[str] = CONSTRUCTIONS,
+    rules: Sequence[str] = RULES,
     seed: int = 0,
 ) -> Problem:
     """The problem of pruning a random two-layer network to one neuron f(x) = relu(w.x).
@@ -62,19 +67,23 @@ def neuron(
         target: worst (all |w_i| = 1/sqrt(d), signs alternating), random (one target, drawn from
             the seed), a path to a .npy file, or the weights themselves.
         constructions: blocks and pooled, or one of them.
+        rules: of slides, tight, l2 and sup; sup is the dearest.
         seed: 0 <= seed < 2^32.
     """
     weights = _target(target, dim, check_seed(seed))
-    config = Neuron(dim=len(weights), constructions=tuple(constructions))
-    check = Grid(widths=tuple(widths) or (1,), epsilons=tuple(epsilons))
-    widths = tuple(widths) or theory.default_widths(weights, check.epsilons, config.constructions)
-    grid = Grid(widths=widths, epsilons=check.epsilons)
+    config = Neuron(dim=len(weights), constructions=tuple(constructions), rules=tuple(rules))
+    grid = Grid(widths=(1,) if widths is None else tuple(widths), epsilons=tuple(epsilons))
+    if min(grid.epsilons) < MIN_EPSILON:
+        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {min(grid.epsilons):g}.")
+    if widths is None:
+        rising = theory.default_widths(weights, grid.epsilons, config.constructions)
+        grid = Grid(widths=rising, epsilons=grid.epsilons)
     return Problem(config=config, target=weights, grid=grid, seed=seed)
 
 
 def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
     """Resolve a name, a file or numbers to the d weights."""
-    if not isinstance(target, str):
+    if not isinstance(target, str | os.PathLike):
         values, name = np.asarray(target, np.float64), "target"
     elif target in ("worst", "random"):
         dim = Neuron(dim=8 if dim is None else dim).dim
@@ -88,7 +97,7 @@ def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
         )
         return tuple((draws.uniform(words).astype(np.float64) * dim**-0.5).tolist())
     else:
-        values, name = files.read_array(Path(target)), target
+        values, name = files.read_array(target, "target"), f"target {target}"
     if values.ndim != 1 or values.size < 1:
         raise InputError(f"{name} must be a list of d weights, got shape {list(values.shape)}.")
     return check_target(values, len(values) if dim is None else dim, name)
@@ -131,10 +140,15 @@ def run(
 
 def predict(problem: Problem) -> dict[str, theory.Prediction]:
     """What theory says of each criterion on the grid of the problem, where it says anything."""
-    return dict(CURVES[problem.experiment].predict(problem))
+    return dict(_predict(problem))
 
 
-def series(tally: Tally, label: str = "", delta: float = DELTA) -> Series:
+@lru_cache(maxsize=16)  # a table and a figure ask for the same, and it may take seconds
+def _predict(problem: Problem) -> Mapping[str, theory.Prediction]:
+    return CURVES[problem.experiment].predict(problem)
+
+
+def series(tally: Tally, label: str = "the record", delta: float = DELTA) -> Series:
     """A record with its predictions and the paper's widths, as tables and figures take it."""
     problem = tally.problem
     lemma = CURVES[problem.experiment].lemma

@@ -86,7 +86,10 @@ def run(
         on: devices, one mesh.
         lanes: trials side by side on a device; changes memory and speed, never a count.
     """
-    lanes = lanes or experiment.lanes(problem.config)
+    ranges = list(ranges)
+    # No more lanes than a short run fills, but a whole vector of them.
+    fills = sum(stop - start for start, stop in ranges) // len(on)
+    lanes = lanes or min(experiment.lanes(problem.config), max(16, 1 << fills.bit_length()))
     mesh = Mesh(np.array(on), "trials", axis_types=(AxisType.Auto,))
     step = _compiled(experiment, problem.config, mesh, lanes)
     target = jnp.asarray(problem.target, jnp.float32)

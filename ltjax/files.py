@@ -36,12 +36,8 @@ def write_atomic(path: FilePath, data: bytes) -> None:
     """Put `data` in place of what `path` holds, whole or not at all, but never over a record."""
     path = Path(os.path.realpath(path))  # a link stays a link
     try:
-        check_regular(path)
+        _check_replaceable(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        if path.exists():
-            with path.open("rb") as file:
-                if file.read(len(OPENING)) == OPENING:
-                    raise InputError(f"{path} is a record of ltjax; choose another name.")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -56,25 +52,44 @@ def write_atomic(path: FilePath, data: bytes) -> None:
         raise _cannot_write(path, error) from None
 
 
-def read_array(path: FilePath) -> np.ndarray:
-    """Numbers from a .npy file, as float64. Nothing in the file is executed."""
+def read_array(path: FilePath, name: str) -> np.ndarray:
+    """Numbers from a .npy file, as float64; `name` says what for. Nothing in it is executed."""
     path = Path(path)
     try:
         check_regular(path)
-        values = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except InputError:
+        raise
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}.") from None
+        raise InputError(f"{name} cannot be read from {path}: {error.strerror}.") from None
     except (ValueError, EOFError, MemoryError, SyntaxError, OverflowError):
-        raise InputError(f"{path} is not a whole .npy file of numbers.") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise InputError(f"{path} must hold one array of real numbers.")
+        raise InputError(f"{name} must be a whole .npy file of numbers, got {path}.") from None
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{name} must be real numbers, got {values.dtype} in {path}.")
     return values.astype(np.float64)
 
 
-def check_picture(path: FilePath) -> None:
-    """`InputError` unless the name ends as a picture's does."""
+def check_picture(path: FilePath, name: str) -> None:
+    """`InputError` unless a picture may be put there, long before there is one to put."""
     if Path(path).suffix not in PICTURES:
-        raise InputError(f"{path} must end in {', '.join(PICTURES)}.")
+        raise InputError(f"{name} must end in {', '.join(PICTURES)}, got {path}.")
+    try:
+        _check_replaceable(Path(path))
+        folder = next(p for p in Path(os.path.realpath(path)).parents if p.exists())
+    except OSError as error:
+        raise _cannot_write(Path(path), error) from None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{name} must lie in a folder that can be written, got {path}.")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Counts are dear and pictures cheap: one never takes the place of the other."""
+    check_regular(path)
+    if path.exists():
+        with path.open("rb") as file:
+            if file.read(len(OPENING)) == OPENING:
+                raise InputError(f"{path} is a record of ltjax; choose another name.")
 
 
 def check_regular(path: Path) -> None:

@@ -8,11 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from ltjax import stats, theory
-from ltjax.estimates import ALPHA, LEVEL, Estimate, Series, estimate, methods
-from ltjax.problem import Problem
+from ltjax.estimates import ALPHA, LEVEL, Estimate, Predicted, Series, estimate, methods
+from ltjax.problem import MAX_WIDTH, Problem
 
 HANDFUL = 5  # widths shown of a curve
 FAMILIES = ("blocks", "shared", "pooled")
+KINDS = {
+    "exact": "the exact curve",
+    "bracket": "the proved bounds",
+    "lower": "the proved lower bound",
+    "upper": "the proved upper bound",
+}
 
 
 def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> str:
@@ -24,10 +30,11 @@ def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> st
         f"{tally.problem.experiment}, d = {tally.problem.config.dim}, {tally.trials:,} trials, "
         f"seed {tally.problem.seed}, problem {tally.problem.digest()}",
         f"{tally.settled:,} trials settled in float64, {tally.invalid:,} broken, at most "
-        f"{undecided:,} undecided in a cell shown"
-        + (", extended after looking: anytime intervals" if tally.anytime else ""),
-        f"{curves} curves tested together: bands hold at {LEVEL} for all of them at once",
+        f"{undecided:,} undecided in a cell shown",
     ]
+    if tally.anytime:
+        lines.append("extended after looking: anytime intervals, valid whenever one stops")
+    lines.append(f"{curves} curves tested together: all bands hold at once at {LEVEL}")
     for name in criteria:
         seen = estimate(one, name, curves)
         lines += ["", *_success(one, name, seen, every), *_bands(one, name, seen, curves)]
@@ -38,32 +45,38 @@ def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
     """Successes, interval and prediction at each width shown."""
     counts = one.tally.certified[one.tally.criterion(name)]
     predicted = _prediction(one, name)
-    interval = f"{LEVEL} {methods(one, name).bar}"
-    lines = [f"{name:<14} width k   successes/trials      {interval:<24}  predicted"]
+    interval = f"{LEVEL} {_plain(methods(one, name).bar)}"
+    lines = [f"{name:<20}{'width k':>9}{'successes/trials':>22}   {interval:<22}   predicted"]
     for e, epsilon in enumerate(one.epsilons):
         for k in range(len(one.widths)) if every else _handful(seen.certified[:, e]):
             low, high = (end[k, e] for end in seen.bar)
             count = f"{counts[k, e]:,}/{one.tally.trials:,}"
+            reach = f"{low:.4f} to {high:.4f}"
             lines.append(
-                f"  epsilon {epsilon:<7g}{one.widths[k]:>6} {count:>18}      "
-                f"{low:.4f} to {high:.4f}         {_expected(predicted, k, e)}"
+                f"  epsilon {epsilon:<10g}{one.widths[k]:>9}{count:>22}   {reach:<22}   "
+                f"{_expected(predicted, k, e)}"
             )
     return lines
 
 
+def _plain(words: str) -> str:
+    """In ASCII: not every terminal has a dash."""
+    return words.replace("\u2013", "-")
+
+
 def _handful(success: np.ndarray) -> list[int]:
-    """A few places over which a curve rises."""
+    """A few places over which a curve rises; where it does in one step or not at all, one."""
     rising = np.flatnonzero((success > 0.005) & (success < 0.9995))
     if len(rising) == 0:
-        return [int(np.argmax(success > 0.5))]
+        return [min(int(np.sum(success < 0.5)), len(success) - 1)]
     return sorted({int(k) for k in np.linspace(rising[0], rising[-1], HANDFUL).round()})
 
 
-def _prediction(one: Series, name: str):
+def _prediction(one: Series, name: str) -> Predicted | None:
     return next((p for p in one.predictions if p.criterion == name), None)
 
 
-def _expected(predicted, k: int, e: int) -> str:
+def _expected(predicted: Predicted | None, k: int, e: int) -> str:
     if predicted is None:
         return "-"
     low, high = predicted.lower[k, e], predicted.upper[k, e]
@@ -78,40 +91,37 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     """One line a curve: does the prediction lie in the band of the whole measured curve?"""
     predicted = _prediction(one, name)
     if predicted is None:
-        return ["  no curve is proved for this criterion"]
+        return ["  nothing is proved of these curves"]
+    level = f"{100 * (1 - ALPHA / curves):.4g} %"
+    lines = [
+        f"  whole curves against {KINDS[predicted.kind]}, "
+        f"{level} bands ({_plain(methods(one, name).band)}):"
+    ]
     low, high = seen.band
     # A measured curve agrees with bounds if some curve between them lies in its band.
     outside = np.maximum(predicted.lower - high, low - predicted.upper)
-    lines = []
-    method = f"the {100 * (1 - ALPHA / curves):.2f} % {methods(one, name).band} band"
+    distance = np.maximum(predicted.lower - seen.possible, seen.certified - predicted.upper)
     for e, epsilon in enumerate(one.epsilons):
-        distance = np.maximum(
-            predicted.lower[:, e] - seen.possible[:, e],
-            seen.certified[:, e] - predicted.upper[:, e],
-        ).max()
         verdict = "inside" if np.all(outside[:, e] <= 0) else "OUTSIDE"
-        lines.append(
-            f"  epsilon {epsilon:<7g} whole curve {verdict} {method} of the {predicted.kind} one, "
-            f"farthest {max(distance, 0.0):.4f}"
-        )
+        farthest = max(distance[:, e].max(), 0.0)
+        lines.append(f"  epsilon {epsilon:<10g}{verdict:>9}   farthest {farthest:.4f}")
     return lines
 
 
 def _widths(one: Series, criteria: Sequence[str], curves: int, delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
-    problem = one.tally.problem
-    head = f"width for success {1 - delta:g}"
-    lines = [f"{head:<26}{'measured':>9}  {'interval':<18} {'exact':<16} {'asymptotic':<11} lemma"]
+    head = f"width for success 1 - {delta:g}"
+    lines = [f"{head:<29}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
     for name in criteria:
         seen = estimate(one, name, curves)
         for e, epsilon in enumerate(one.epsilons):
             band = stats.Band(seen.certified[:, e], *(end[:, e] for end in seen.band))
             found = stats.width_interval(one.widths, band, 1 - delta)
-            exact, asymptotic = predicted_widths(problem.target, name, epsilon, delta)
+            exact, asymptotic = predicted_widths(one.tally.problem.target, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             lines.append(
-                f"  {name:<14}{f'epsilon {epsilon:g}':<12}{found.measured or '-':>7}  {reach:<18} "
-                f"{exact:<16} {asymptotic:<11} {one.lemma[epsilon]:.3g}"
+                f"  {name:<14}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
+                f"{exact:<16} {asymptotic:<11} {one.lemma[epsilon]:.0f}"
             )
     return lines
 
@@ -124,27 +134,31 @@ def predicted_widths(
     if rule not in ("slides", "tight"):
         return "-", "-"
     eta = theory.tolerance(rule, len(target), epsilon)
-    sharp = theory.sharp_width(target, eta, delta) * (len(target) if family == "blocks" else 1)
+    shared = theory.sharp_width(target, eta, delta)
+    blocks = shared * len(target)
+    sharp = f"{blocks if family == 'blocks' else shared:.0f}"
+    if (shared if family == "shared" else blocks) > MAX_WIDTH:
+        return f"over {MAX_WIDTH}", sharp
     if family == "blocks":
-        return f"{theory.blocks_width(target, eta, delta)}", f"{sharp:.0f}"
+        return f"{theory.blocks_width(target, eta, delta)}", sharp
     if family == "shared":
-        return f"{theory.shared_width(target, eta, delta)}", f"{sharp:.0f}"
+        return f"{theory.shared_width(target, eta, delta)}", sharp
     low, high = theory.pooled_width(target, eta, delta)
-    return f"{low} to {high}", f"{sharp:.0f}"
+    return f"{low} to {high}", sharp
 
 
 def widths(problem: Problem, delta: float) -> str:
     """What `ltjax width` answers: every construction and tolerance, without drawing anything."""
     dim, target = problem.config.dim, problem.target
-    lines = [f"smallest width k for success {1 - delta:g}, one neuron, d = {dim}"]
+    lines = [f"smallest width k for success 1 - {delta:g}, one neuron, d = {dim}"]
     for epsilon in problem.grid.epsilons:
-        head = f"epsilon = {epsilon:g}"
-        lines += ["", f"{head:<18} {'exact':<18} {'asymptotic':<11} leading order"]
+        head = f"epsilon {epsilon:g}"
+        lines += ["", f"{head:<20} {'exact':<23} {'asymptotic':<12} leading order, worst target"]
         for name in [f"{f}/{rule}" for rule in ("slides", "tight") for f in FAMILIES]:
             exact, sharp = predicted_widths(target, name, epsilon, delta)
             leading = _leading(name, dim, epsilon, delta)
-            lines.append(f"  {name:<16} {exact:<18} {sharp:<11} {leading}")
-        lines.append(f"  the paper's lemma {theory.lemma_width(dim, epsilon, delta)}")
+            lines.append(f"  {name:<18} {exact:<23} {sharp:<12} {leading}")
+        lines.append(f"  {'the paper: lemma':<18} {theory.lemma_width(dim, epsilon, delta)}")
     return "\n".join(lines)
 
 

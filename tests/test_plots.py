@@ -321,3 +321,9 @@ def test_unusable_input_is_refused():
         figure([series()], [])
     with pytest.raises(InputError, match="series must hold at least one"):
         figure([], ["blocks/tight"])
+
+
+def test_records_of_one_epsilon_differ_in_colour_and_marker():
+    axes = drawn([series(str(i), epsilons=(0.2,)) for i in range(4)])
+    assert len({line.get_color() for line in points(axes)}) == 4
+    assert len({line.get_marker() for line in points(axes)}) == 4

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -462,8 +461,8 @@ with records.Log(sys.argv[1], problem, 10**6, {}) as log:
 """
 
 
-def writer(path, **options):
-    command = [sys.executable, "-c", WRITER, str(path)]
+def writer(path, before="", **options):
+    command = [sys.executable, "-c", before + WRITER, str(path)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
 
 
@@ -488,11 +487,9 @@ def test_no_acknowledged_batch_is_lost_to_a_kill(path):
 
 
 def test_a_full_disk_leaves_the_record_whole(path):
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write then fails, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-
-    with writer(path, preexec_fn=limit, stderr=subprocess.PIPE) as process:
+    # Python ignores the signal of this limit: a write then fails, as on a full disk.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+    with writer(path, before=limit, stderr=subprocess.PIPE) as process:
         said, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert complaint.strip().endswith(f"File too large: '{path}'")

@@ -436,7 +436,10 @@ def problem(target, constructions=("blocks", "pooled"), widths=(8, 40, 160), eps
 def test_every_criterion_has_its_prediction():
     asked = problem((0.5, -0.2, 0.05, 0.4))
     found = theory.predict(asked)
-    assert list(found) == [criterion.name for criterion in asked.criteria]
+    # Nothing is proved of the l2 and sup of a ticket that need not be the best.
+    unproved = {"pooled/l2", "pooled/sup"}
+    names = [criterion.name for criterion in asked.criteria]
+    assert list(found) == [name for name in names if name not in unproved]
     one = np.ones((3, 2))
     for name, prediction in found.items():
         assert prediction.criterion == name
@@ -452,7 +455,7 @@ def test_every_criterion_has_its_prediction():
         **dict.fromkeys(("blocks/slides", "blocks/tight"), "exact"),
         **dict.fromkeys(("shared/slides", "shared/tight"), "exact"),
         **dict.fromkeys(("blocks/l2", "pooled/slides", "pooled/tight"), "bracket"),
-        **dict.fromkeys(("blocks/sup", "shared/l2", "pooled/l2", "pooled/sup"), "lower"),
+        **dict.fromkeys(("blocks/sup", "shared/l2"), "lower"),
     }
 
 
@@ -467,8 +470,6 @@ def test_predictions_stand_where_width_and_epsilon_say():
     assert found["pooled/tight"].upper[2, 1] == found["shared/tight"].upper[2, 1]
     assert found["pooled/tight"].lower[2, 1] == found["blocks/tight"].lower[2, 1]
     assert found["shared/l2"].lower[2, 1] >= found["shared/tight"].lower[2, 1]
-    for rule in ("pooled/l2", "pooled/sup"):
-        assert found[rule].lower[2, 1] == found["blocks/tight"].lower[2, 1]
 
 
 def test_blocks_alone_predict_blocks_alone():

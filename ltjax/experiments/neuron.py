@@ -4,9 +4,8 @@ The proof's construction, at every width of the grid: for each input i keep one 
 W_ji > 0 and one with W_ji < 0 whose path products A_j W_ji come nearest to w_i. The rules that turn
 slot errors into an error over the unit ball are those of `problem.Neuron.criteria`.
 
-`trial` is the device's part, in float32 with its slack; `settle` the host's, in float64, for the
-cells where an epsilon lies inside the slack, inside the bracket of a repaired matching, or inside
-the bounds on the supremum.
+This is the device's part, in float32 with its slack; `neuron_host` settles in float64 what that
+leaves open.
 
 Source: Malach, Yehudai, Shalev-Shwartz, Shamir, "Proving the Lottery Ticket Hypothesis: Pruning is
 All You Need", ICML 2020, arXiv:2002.00585, Lemma for one neuron.
@@ -19,13 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from ltjax import network
-from ltjax.problem import Neuron, Problem, WrongKernelError
+from ltjax.experiments.neuron_host import check, settle
+from ltjax.problem import Neuron
 from ltjax.search import matching, nearest
 from ltjax.supnorm import exact
 
-CHECKED_WIDTH = 2**14  # the widest network that a known-answer check draws on the host
-DRAWN_AT_ONCE = 2**17  # hidden weights that the host holds
+__all__ = ["Outcome", "check", "lanes", "settle", "trial"]  # what the engine asks of an experiment
 
 
 class Outcome(NamedTuple):
@@ -142,166 +140,3 @@ def _pooled_rules(target, ticket):
 def lanes(config: Neuron) -> int:
     """Trials that a device does best side by side: their working set stays in the cache."""
     return min(max(2**12 // config.dim, 32), 1024)
-
-
-def check(problem: Problem, trials, lower, upper, neurons) -> None:
-    """Known-answer check of the compiled kernel: the first of these trials against the host.
-
-    Raises:
-        WrongKernelError: a bracket misses the float64 value, or a ticket is none.
-    """
-    widths = np.array(problem.grid.widths)
-    k = max(int(np.searchsorted(widths, CHECKED_WIDTH)) - 1, 0)
-    tickets = network.ticket_errors(
-        problem.seed, np.repeat(trials[:1], len(neurons[0])), neurons[0, :, k], problem.target
-    )
-    for c, criterion in enumerate(problem.criteria):
-        family, rule = criterion.name.split("/")
-        if family == "pooled" or rule == "sup":
-            ticket = tickets[problem.config.constructions.index(family)][None]
-            slots = slot_rules(ticket)
-            low, high = (0.0, slots[rule][0]) if rule in slots else (0.0, slots["l2"][0])
-            holds = lower[0, c, k] <= high and low <= upper[0, c, k] <= 1.001 * high + 1e-5
-        else:
-            value = _nearest(problem, trials[0], k, family, rule, 1.001 * upper[0, c, k])
-            holds = lower[0, c, k] <= value <= upper[0, c, k]
-        if not holds:
-            raise WrongKernelError(
-                f"the compiled kernel is wrong at {criterion.name}, width {widths[k]}: its bracket "
-                f"[{lower[0, c, k]:.8g}, {upper[0, c, k]:.8g}] misses the value drawn on the host."
-            )
-
-
-def settle(problem: Problem, trials, lower, upper, neurons):
-    """Narrow the brackets in float64 until no epsilon lies inside one.
-
-    Args:
-        trials: trial numbers, [n].
-        lower, upper, neurons: outcomes of these trials, with n as first axis.
-
-    Returns:
-        lower, upper: float64 [n, criterion, width]; touched: bool [n], the trials that needed it.
-        A bracket on a supremum may stay open where `supnorm.exact` says so.
-    """
-    trials = np.asarray(trials)
-    lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
-    inside = _inside(problem, lower, upper)
-    for c, criterion in enumerate(problem.criteria):
-        family, rule = criterion.name.split("/")
-        n, k = np.nonzero(inside[:, c].any(axis=-1))
-        if len(n) == 0:
-            continue
-        if rule == "sup" or (family, rule) == ("pooled", "l2"):
-            ticket = neurons[n, problem.config.constructions.index(family), k]
-            errors = network.ticket_errors(problem.seed, trials[n], ticket, problem.target)
-            lower[n, c, k], upper[n, c, k] = _of_ticket(problem, rule, errors)
-        elif family == "pooled":
-            _match(problem, trials, rule, inside[:, c], lower[:, c], upper[:, c])
-        else:
-            for i, j in zip(n, k, strict=True):
-                value = _nearest(problem, trials[i], j, family, rule, upper[i, c, j])
-                lower[i, c, j] = upper[i, c, j] = value
-    return lower, upper, inside.any(axis=(1, 2, 3))
-
-
-def _inside(problem, lower, upper):
-    """Cells whose bracket holds an epsilon: bool [n, criterion, width, epsilon]."""
-    epsilons = np.array(problem.grid.epsilons)
-    return (lower[..., None] <= epsilons) & (epsilons < upper[..., None])
-
-
-def _of_ticket(problem, rule, errors):
-    if rule == "sup":
-        return exact.neuron_supremum(problem.target, errors, np.array(problem.grid.epsilons))
-    value = slot_rules(errors)[rule]
-    return value, value
-
-
-def slot_scale(rule: str, dim: int) -> float:
-    """An error allowed over the ball, divided by this, is allowed in every slot."""
-    return {"slides": 2.0 * dim, "tight": dim**0.5, "l2": 1.0}[rule]
-
-
-def slot_rules(errors) -> dict[str, np.ndarray]:
-    """slides, tight and l2 in float64, each [n], for slot errors [n, side, d]."""
-    worst = np.abs(errors).max(axis=1)
-    largest = {r: slot_scale(r, worst.shape[1]) * worst.max(axis=1) for r in ("slides", "tight")}
-    return {**largest, "l2": np.linalg.norm(worst, axis=1)}
-
-
-def _edges(problem, trials, width, limit):
-    """All products within `limit` of their weight, of whole networks drawn again: float64.
-
-    Returns:
-        trial (index into `trials`), slot (side d + input), neuron and error, each [n_edges]; only
-        products nearer than the empty slot.
-    """
-    target = np.array(problem.target)
-    found = []
-    step = max(1, DRAWN_AT_ONCE // (len(trials) * len(target)))
-    for start in range(0, width, step):
-        neurons = np.arange(start, min(start + step, width))
-        output, hidden = network.random_layer(problem.seed, trials, neurons, len(target))
-        error = np.abs(output[..., None] * hidden - target)
-        n, j, i = np.nonzero((error <= limit) & (error < np.abs(target)))
-        slot = i + len(target) * (hidden[n, j, i] < 0)
-        found.append((n, slot, neurons[j], error[n, j, i]))
-    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
-
-
-def _nearest(problem, trial, width_index, family, rule, limit):
-    """Exact value of a slot rule of one trial, for a slot criterion without a matching."""
-    target = np.array(problem.target)
-    dim, width = len(target), problem.grid.widths[width_index]
-    limit = limit / slot_scale(rule, dim)
-    _, slot, neuron, error = _edges(problem, np.array([trial]), width, limit)
-    if family == "blocks":
-        own = neuron % dim == slot % dim
-        slot, error = slot[own], error[own]
-    nearest_error = np.tile(np.abs(target), 2)
-    np.minimum.at(nearest_error, slot, error)
-    return slot_rules(nearest_error.reshape(1, 2, dim))[rule][0]
-
-
-def _match(problem, trials, rule, inside, lower, upper):
-    """Decide by matching, in place, where a bottleneck's bracket holds an epsilon.
-
-    Args:
-        inside: bool [n, width, epsilon]; lower, upper: [n, width] of one criterion.
-    """
-    size, scale = np.tile(np.abs(problem.target), 2), slot_scale(rule, problem.config.dim)
-    widths = np.array(problem.grid.widths)
-    for e, epsilon in enumerate(problem.grid.epsilons):
-        open_at = inside[..., e]
-        widest = np.max(np.where(open_at, widths, 0), axis=1)
-        order = np.argsort(widest, kind="stable")[np.sum(widest == 0) :]
-        cost = np.cumsum(widest[order] * problem.config.dim) // DRAWN_AT_ONCE
-        groups = np.split(order, np.flatnonzero(np.diff(cost)) + 1)
-        for group in groups if len(order) else []:
-            n, k = np.nonzero(open_at[group])
-            eta = epsilon / scale
-            edges = _edges(problem, trials[group], int(widest[group].max()), eta)
-            solved = _solve(n, widths[k], edges, size > eta)
-            at = group[n[solved]], k[solved]
-            upper[at] = np.minimum(upper[at], epsilon)
-            at = group[n[~solved]], k[~solved]
-            lower[at] = np.maximum(lower[at], np.nextafter(epsilon, 1.0))
-
-
-def _solve(trial, width, edges, asked):
-    """Whether each of these (trial, width) has a ticket of the edges; all as one matching.
-
-    Args:
-        asked: bool [slot], the slots that may not stay empty.
-    """
-    order = np.argsort(edges[0], kind="stable")
-    of_trial, slot, neuron, _ = (x[order] for x in edges)
-    first, last = (np.searchsorted(of_trial, trial, side) for side in ("left", "right"))
-    # The edges of each cell's trial, one cell after the other.
-    cell = np.repeat(np.arange(len(trial)), last - first)
-    edge = np.arange(len(cell)) - np.repeat(np.cumsum(last - first) - last, last - first)
-    use = neuron[edge] < width[cell]
-    row = cell * len(asked) + slot[edge]
-    column = cell * int(width.max()) + neuron[edge]
-    covered = matching.perfect(row[use], column[use], len(trial) * len(asked))
-    return np.all(covered.reshape(-1, len(asked)) | ~asked, axis=1)

@@ -67,8 +67,9 @@ def neuron_supremum(weights, errors, epsilons):
         epsilons: the thresholds that matter, [n_epsilons].
 
     Returns:
-        lower, upper: [n]. They straddle an epsilon only where more than MAX_SIDES coordinates have
-        two sides worth trying.
+        lower, upper: [n]. They straddle an epsilon only where it equals the supremum to ROUNDING,
+        as an empty slot can make it equal some |w_i|, or where more than MAX_SIDES coordinates
+        have two sides worth trying.
     """
     n, _, dim = errors.shape
     target, ticket, difference = _signed(
@@ -82,16 +83,17 @@ def neuron_supremum(weights, errors, epsilons):
     upper = np.linalg.norm(np.maximum(beta, 0.0).max(axis=1), axis=-1)
     lower = np.zeros_like(upper)
     for refine in (_relax, _enumerate):
-        low, high = _over_directions(lower, upper)
+        low, high = _rounded(lower, upper)
         open_at = np.any((low[:, None] <= epsilons) & (epsilons < high[:, None]), axis=1)
         at = np.flatnonzero(np.repeat(open_at, 2) & (upper > np.repeat(low, 2)))
         lower[at], upper[at] = refine(alpha[at], beta[at], lower[at], upper[at])
-    low, high = _over_directions(lower, upper)
+    return _rounded(lower, upper)
+
+
+def _rounded(lower, upper):
+    """The larger of both directions, outwards."""
+    low, high = (x.reshape(-1, 2).max(axis=1) for x in (lower, upper))
     return low * (1 - ROUNDING), high * (1 + ROUNDING)
-
-
-def _over_directions(*bounds):
-    return tuple(x.reshape(-1, 2).max(axis=1) for x in bounds)
 
 
 def _relax(alpha, beta, lower, upper):

@@ -42,39 +42,46 @@ def predict(problem: Problem) -> dict[str, Prediction]:
     pooled/l2 and pooled/sup have none: a ticket repaired in one pass need not be the best, so that
     nothing is proved of it.
     """
-    target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
-    curves = _blocks_curves(target, ks, problem.grid.epsilons)
+    curves = _blocks_curves(problem)
     if "pooled" in problem.config.constructions:
-        curves |= _pooled_curves(target, ks, problem.grid.epsilons, curves)
+        curves |= _pooled_curves(problem, curves)
     names = [name for name, _ in problem.criteria if name in curves]
     return {name: Prediction(name, *curves[name]) for name in names}
 
 
-def _blocks_curves(target: np.ndarray, ks: np.ndarray, epsilons: Sequence[float]) -> Curves:
+def _etas(problem: Problem) -> dict[str, list[float]]:
+    """Tolerances by epsilon for the box rules that are counted, or that bound one counted."""
+    asked = problem.config.rules
+    rules = [r for r in ("slides", "tight") if r in asked or (r == "tight" and "l2" in asked)]
+    dim, epsilons = problem.config.dim, problem.grid.epsilons
+    return {rule: [widths.tolerance(rule, dim, e) for e in epsilons] for rule in rules}
+
+
+def _blocks_curves(problem: Problem) -> Curves:
+    target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
-    for rule in ("slides", "tight"):
-        etas = [widths.tolerance(rule, len(target), epsilon) for epsilon in epsilons]
+    for rule, etas in _etas(problem).items():
         success = np.stack([partition.blocks(target, eta, ks).success for eta in etas], axis=-1)
         curves[f"blocks/{rule}"] = "exact", success, success
-    lower, upper = _stack([partition.blocks_l2(target, epsilon, ks) for epsilon in epsilons])
-    curves["blocks/l2"] = "bracket", lower, upper
-    curves["blocks/sup"] = "lower", lower, np.ones_like(lower)
+    if {"l2", "sup"} & set(problem.config.rules):
+        epsilons = problem.grid.epsilons
+        lower, upper = _stack([partition.blocks_l2(target, epsilon, ks) for epsilon in epsilons])
+        curves["blocks/l2"] = "bracket", lower, upper
+        curves["blocks/sup"] = "lower", lower, np.ones_like(lower)
     return curves
 
 
-def _pooled_curves(
-    target: np.ndarray, ks: np.ndarray, epsilons: Sequence[float], blocks: Curves
-) -> Curves:
+def _pooled_curves(problem: Problem, blocks: Curves) -> Curves:
+    target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
-    for rule in ("slides", "tight"):
-        etas = [widths.tolerance(rule, len(target), epsilon) for epsilon in epsilons]
+    for rule, etas in _etas(problem).items():
         lower, upper = _stack([shared_bounds(target, eta, ks) for eta in etas])
         kind = "exact" if np.array_equal(lower, upper) else "bracket"
         curves[f"shared/{rule}"] = kind, lower, upper
         curves[f"pooled/{rule}"] = "bracket", blocks[f"blocks/{rule}"][1], upper
-    one = np.ones((len(ks), len(epsilons)))
-    l2 = np.maximum(curves["shared/tight"][1], blocks["blocks/l2"][1])
-    curves["shared/l2"] = "lower", l2, one
+    if "l2" in problem.config.rules:
+        l2 = np.maximum(curves["shared/tight"][1], blocks["blocks/l2"][1])
+        curves["shared/l2"] = "lower", l2, np.ones_like(l2)
     return curves
 
 

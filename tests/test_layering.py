@@ -1,0 +1,150 @@
+"""Imports point down; prediction and measurement meet at the top alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ltjax
+
+PACKAGE = Path(ltjax.__file__).parent
+
+# Every module after all that it may import.
+MAY_IMPORT = {
+    "problem": "",
+    "draws": "",
+    "stats": "",
+    "looks": "",
+    "network": "draws",
+    "theory.product": "",
+    "theory.partition": "theory.product",
+    "theory.pool": "theory.partition theory.product",
+    "theory.widths": "problem theory.partition theory.pool theory.product",
+    "theory.prediction": "problem theory.partition theory.pool theory.product theory.widths",
+    "theory": "theory.partition theory.pool theory.prediction theory.product theory.widths",
+    "tally": "problem",
+    "files": "problem",
+    "records": "files problem tally",
+    "estimates": "problem stats tally",
+    "report": "estimates problem stats theory",
+    "plots": "estimates looks problem",
+    "search": "",
+    "search.nearest": "draws",
+    "search.matching": "search.nearest",
+    "supnorm": "",
+    "supnorm.exact": "",
+    "experiments": "",
+    "experiments.neuron_host": "network problem search.matching supnorm.exact",
+    "experiments.neuron": (
+        "experiments.neuron_host problem search.matching search.nearest supnorm.exact"
+    ),
+    "engine": "draws problem tally",
+    "curves": "draws engine estimates files plots problem records report tally theory",
+    "cli": "curves files problem records report",
+}
+MEASURED = {"draws", "network", "search", "supnorm", "experiments", "engine"}
+
+
+def tree(module):
+    path = PACKAGE.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text())
+
+
+def imported(module):
+    """Dotted names of all that a module imports, at its top or inside a function."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written from the root"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full.removeprefix("ltjax.") in MAY_IMPORT else node.module
+
+
+def siblings(module):
+    return {name[6:] for name in imported(module) if name.startswith("ltjax.")}
+
+
+def importers(library):
+    """The modules that import a library under its own name."""
+    return {m for m in MAY_IMPORT if library in {name.split(".")[0] for name in imported(m)}}
+
+
+def calls(module):
+    """Names of what a module calls: f, and object.f."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def below(module):
+    """All that comes along with a module."""
+    direct = set(MAY_IMPORT[module].split())
+    return direct.union(*(below(name) for name in direct))
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_a_module_imports_what_its_row_allows(module):
+    assert siblings(module) <= set(MAY_IMPORT[module].split())
+
+
+def test_no_module_is_left_out_of_the_table():
+    paths = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
+    names = {".".join(path.parts).removesuffix(".__init__") for path in paths}
+    assert names - {"__init__"} == set(MAY_IMPORT)
+
+
+def test_imports_point_down():
+    above = set(MAY_IMPORT)
+    for module, row in MAY_IMPORT.items():
+        assert not above & set(row.split()), module
+        above.remove(module)
+
+
+def test_prediction_and_measurement_never_see_each_other():
+    for module in MAY_IMPORT:
+        floors = {name.split(".")[0] for name in below(module)}
+        if module.split(".")[0] == "theory":
+            assert not floors & MEASURED, module
+        if module.split(".")[0] in MEASURED:
+            assert "theory" not in floors, module
+
+
+def test_few_modules_import_the_heavy_libraries():
+    kernels = {"search.nearest", "search.matching", "supnorm.exact", "experiments.neuron"}
+    assert importers("jax") == kernels | {"engine"}
+    assert importers("matplotlib") == {"plots"}
+
+
+def test_theory_is_numpy_and_scipy():
+    for module in [m for m in MAY_IMPORT if m.split(".")[0] in ("theory", "stats")]:
+        roots = {name.split(".")[0] for name in imported(module)} - {"ltjax"}
+        assert {name for name in roots if name not in sys.stdlib_module_names} <= {"numpy", "scipy"}
+
+
+def test_only_the_command_line_prints():
+    assert {module for module in MAY_IMPORT if "print" in calls(module)} == {"cli"}
+
+
+def test_only_the_disk_modules_open_files():
+    opens = {"open", "load", "save", "savez", "loadtxt", "savetxt", "fromfile"}
+    opens |= {f"{verb}_{kind}" for verb in ("read", "write") for kind in ("text", "bytes")}
+
+    def touches(module):
+        # `records.load` and `os.open`, which points a closed stdout at nothing, are not the disk.
+        return any(
+            name.split(".")[-1] in opens and name not in ("records.load", "os.open")
+            for name in calls(module)
+        )
+
+    assert {module for module in MAY_IMPORT if touches(module)} == {"files", "records"}
+
+
+def test_the_command_line_loads_without_the_heavy_libraries():
+    code = "import sys, ltjax.cli, ltjax.curves; print({'jax', 'matplotlib'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "set()\n"
