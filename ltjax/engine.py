@@ -8,7 +8,10 @@ An experiment is a module with
     lanes(config) -> int                            trials that a device does best side by side
     trial(key, target, widths, config) -> Outcome   pure, jitted here, one network
     check(problem, trials, *outcome)                known-answer check, raises WrongKernelError
-    settle(problem, trials, *outcome) -> lower, upper, touched    float64, on the host
+    settle(problem, trials, *outcome) -> lower, upper           float64, on the host
+
+where an Outcome begins with the fields lower and upper, a bracket on the error achieved by each
+[criterion, width].
 """
 
 import contextlib
@@ -94,47 +97,81 @@ def run(
     step = _compiled(experiment, problem.config, mesh, lanes)
     target = jnp.asarray(problem.target, jnp.float32)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
+    epsilons = jnp.asarray(_rounded_down(problem.grid.epsilons))
     size = lanes * len(on)
 
     def launch(start):
-        return step(np.uint32(problem.seed), np.uint32(start), target, widths)
+        return step(np.uint32(problem.seed), np.uint32(start), target, widths, epsilons)
 
     checked = False
     for first, stop in ranges:
-        clock, batch = time.perf_counter(), None
-        ahead = launch(first)
+        clock, batch, ahead = time.perf_counter(), None, launch(first)
         for start in range(first, stop, size):
             # Overrun the last step and drop the surplus: one shape, one compilation. The next step
             # is under way while the host settles this one.
             trials = np.arange(start, min(start + size, stop))
             outcome, ahead = ahead, launch(start + size) if start + size < stop else None
-            outcome = [np.asarray(x)[: len(trials)] for x in outcome]
+            outcome, ends = (tuple(np.asarray(x)[: len(trials)] for x in part) for part in outcome)
             if not checked:
                 experiment.check(problem, trials, *outcome)
                 checked = True
-            batch = _add(batch, count(experiment, problem, trials, outcome))
+            batch = _add(batch, count(experiment, problem, trials, outcome, ends))
             seconds = time.perf_counter() - clock
             if seconds >= BATCH_SECONDS or ahead is None:
                 yield batch._replace(seconds=seconds)
                 clock, batch = time.perf_counter(), None
 
 
-def count(experiment: ModuleType, problem: Problem, trials, outcome) -> Batch:
-    """Verdicts of some consecutive trials: settled where open, then counted in every cell."""
-    lower, upper, touched = experiment.settle(problem, trials, *outcome)
+def verdicts(lower, upper, epsilons):
+    """Verdicts on descending epsilons, as the numbers of those certified and of those refuted.
+
+    Every epsilon from the largest down to upper is certified, every one below lower is refuted;
+    those between stay open.
+    """
+    certified = sum((upper <= epsilon).astype(np.int32) for epsilon in epsilons)
+    refuted = sum((lower > epsilon).astype(np.int32) for epsilon in epsilons)
+    return certified, refuted
+
+
+def count(experiment: ModuleType, problem: Problem, trials, outcome, ends) -> Batch:
+    """Count some consecutive trials in every cell, once what is open is settled.
+
+    Args:
+        outcome: of the trials, from the device.
+        ends: `verdicts` of the outcome, each int32 [trial, criterion, width].
+    """
+    epsilons = problem.grid.epsilons
+    certified, refuted = (np.array(x) for x in ends)
+    at = np.flatnonzero((certified + refuted < len(epsilons)).any(axis=(1, 2)))
+    if len(at):
+        lower, upper = experiment.settle(problem, trials[at], *(x[at] for x in outcome))
+        certified[at], refuted[at] = verdicts(lower, upper, epsilons)
     # A trial with a NaN anywhere is broken as a whole: it counts, and in no cell as a success.
-    broken = np.isnan(lower).any(axis=(1, 2)) | np.isnan(upper).any(axis=(1, 2))
-    lower, upper = (x[~broken][..., None] for x in (lower, upper))
-    epsilons = np.array(problem.grid.epsilons)
+    broken = np.isnan(outcome[0]).any(axis=(1, 2)) | np.isnan(outcome[1]).any(axis=(1, 2))
     return Batch(
         start=int(trials[0]),
         stop=int(trials[-1]) + 1,
-        certified=np.sum(upper <= epsilons, axis=0),
-        refuted=np.sum(lower > epsilons, axis=0),
+        certified=_at_least(certified[~broken], len(epsilons)),
+        refuted=_at_least(refuted[~broken], len(epsilons))[..., ::-1],
         invalid=int(broken.sum()),
-        settled=int(touched.sum()),
+        settled=len(at),
         seconds=0.0,
     )
+
+
+def _at_least(numbers, most: int) -> np.ndarray:
+    """How many of the trials have at least 1, ..., `most`: int64 [criterion, width, most]."""
+    cells = np.prod(numbers.shape[1:], dtype=int)
+    code = numbers.reshape(-1, cells) + np.arange(cells) * (most + 1)
+    histogram = np.bincount(code.ravel(), minlength=cells * (most + 1))
+    histogram = histogram.reshape(*numbers.shape[1:], most + 1)
+    return histogram[..., :0:-1].cumsum(axis=-1)[..., ::-1]
+
+
+def _rounded_down(epsilons) -> np.ndarray:
+    """The largest float32 up to each epsilon: no float32 compares otherwise with the two."""
+    single = np.float32(epsilons)
+    return np.where(single > np.float64(epsilons), np.nextafter(single, np.float32(0)), single)
 
 
 def _add(done: Batch | None, new: Batch) -> Batch:
@@ -146,14 +183,15 @@ def _add(done: Batch | None, new: Batch) -> Batch:
 
 @cache
 def _compiled(experiment, config, mesh, lanes):
-    """One program for a configuration; seed, trials, target and widths are arguments."""
+    """One program for a configuration; all that may be swept is an argument."""
 
-    def local(seed, start, target, widths):
+    def local(seed, start, target, widths, epsilons):
         number = np.arange(lanes, dtype=np.uint32)
         trials = start + jax.lax.axis_index("trials").astype(jnp.uint32) * np.uint32(lanes) + number
         keys = draws.trial_key(jnp.broadcast_to(seed, trials.shape), trials)
         one = lambda key: experiment.trial(key, target, widths, config)
-        return jax.vmap(one)(keys)
+        outcome = jax.vmap(one)(keys)
+        return outcome, verdicts(outcome.lower, outcome.upper, epsilons)
 
     here, everywhere = PartitionSpec("trials"), PartitionSpec()
     # Trials exchange nothing, so there is no replication to check.

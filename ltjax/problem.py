@@ -23,7 +23,7 @@ import numpy as np
 
 CONSTRUCTIONS = ("blocks", "pooled")
 RULES = ("slides", "tight", "l2", "sup")
-MAX_DIM = 2048  # slots are told apart by twelve bits
+MAX_DIM = 2048  # low bits of an error tell slots apart, twelve of its 23 at most
 MAX_WIDTH = 2**30  # neurons are numbered by non-negative int32, with room for the last chunk
 
 

@@ -196,13 +196,13 @@ def test_a_sweep_compiles_once():
         problem,
         replace(problem, seed=12),
         replace(problem, target=(0.1, 0.3, -0.4)),
-        replace(problem, grid=replace(problem.grid, epsilons=(0.2, 0.1))),
+        replace(problem, grid=replace(problem.grid, epsilons=(0.2,))),
         replace(problem, grid=replace(problem.grid, widths=(11, 3000))),
     ]
     for one in swept:
         counts(one, (0, 40), lanes=32, experiment=experiment)
         assert len(traces) == 1
-    # What changes the program: configuration, number of widths, lanes. And only that.
+    # What changes the program: configuration, numbers of widths and epsilons, lanes.
     blocks = replace(problem, config=Neuron(dim=3, constructions=("blocks",)))
     counts(blocks, (0, 40), lanes=32, experiment=experiment)
     assert len(traces) == 2
@@ -217,7 +217,8 @@ def test_a_trial_with_a_nan_is_invalid_and_counts_nowhere():
     upper[1, 2, 3], lower[2, 0, 0] = np.nan, np.nan
     lower[3], upper[3] = 0.5, 0.6  # refuted at every epsilon
     neurons = np.full((4, 2, len(PROBLEM.grid.widths), 2, 3), -1, np.int32)
-    batch = engine.count(neuron, PROBLEM, np.arange(10, 14), (lower, upper, neurons))
+    ends = engine.verdicts(lower, upper, PROBLEM.grid.epsilons)
+    batch = engine.count(neuron, PROBLEM, np.arange(10, 14), (lower, upper, neurons), ends)
     assert (batch.start, batch.stop, batch.invalid) == (10, 14, 2)
     assert batch.certified.shape == batch.refuted.shape == PROBLEM.shape
     assert np.all(batch.certified == 1)
@@ -227,9 +228,11 @@ def test_a_trial_with_a_nan_is_invalid_and_counts_nowhere():
 def test_a_bracket_that_stays_open_is_undecided():
     # A settled bracket [0.15, 0.25] says nothing of epsilon = 0.2: the verdicts fall short there.
     stub = ModuleType("stub")
-    stub.settle = lambda problem, trials, lower, upper: (lower, upper, np.ones(1, bool))
+    stub.settle = lambda problem, trials, lower, upper: (lower, upper)
     cells = 1, len(NAMES), len(PROBLEM.grid.widths)
-    batch = engine.count(stub, PROBLEM, [7], (np.full(cells, 0.15), np.full(cells, 0.25)))
+    outcome = np.full(cells, 0.15), np.full(cells, 0.25)
+    ends = engine.verdicts(*outcome, PROBLEM.grid.epsilons)
+    batch = engine.count(stub, PROBLEM, np.array([7]), outcome, ends)
     assert batch.certified[0, 0].tolist() == [1, 0, 0]
     assert batch.refuted[0, 0].tolist() == [0, 0, 1]
     assert (batch.invalid, batch.settled) == (0, 1)

@@ -28,7 +28,7 @@ def pruned(request):
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
     find = lambda *key: neuron.trial(key, target, widths, problem.config)
     outcome = [np.asarray(x) for x in jax.jit(jax.vmap(find))(*keys)]
-    lower, upper, _ = neuron.settle(problem, TRIALS, *outcome)
+    lower, upper = neuron.settle(problem, TRIALS, *outcome)
     return problem, lower, upper, outcome[2]
 
 

@@ -72,7 +72,7 @@ def suprema(problem, trial, tickets):
 def case(request):
     """Problem, outcome, settled lower and upper, and the exact values; NaN where not computed."""
     problem, outcome = drawn(request.param)
-    lower, upper, _ = neuron.settle(problem, TRIALS, *outcome)
+    lower, upper = neuron.settle(problem, TRIALS, *outcome)
     exact = np.full(lower.shape, np.nan)
     names = [criterion.name for criterion in problem.criteria]
     for n, k in np.ndindex(len(TRIALS), len(problem.grid.widths)):
@@ -180,8 +180,7 @@ def test_an_exact_tie_is_a_success_and_the_next_number_below_is_not(tied, family
         value = values(problem, trial[0], WIDEST, one[2][0, :, -1])[f"{family}/{rule}"]
         assert one[0][0, c, -1] <= value < one[1][0, c, -1]  # a tie, to float32
         grid = replace(problem.grid, epsilons=(value, np.nextafter(value, 0.0)))
-        lower, upper, touched = neuron.settle(replace(problem, grid=grid), trial, *one)
-        assert touched.tolist() == [True]
+        lower, upper = neuron.settle(replace(problem, grid=grid), trial, *one)
         assert upper[0, c, -1] <= value
         assert lower[0, c, -1] > np.nextafter(value, 0.0)
 
@@ -196,7 +195,7 @@ def test_thresholds_close_to_a_root_or_a_supremum_are_decided(tied):
             value = (found | suprema(problem, trial[0], one[2][0, :, -1]))[name]
             above, below = value * (1 + 1e-8), value * (1 - 1e-8)
             grid = replace(problem.grid, epsilons=(above, below))
-            lower, upper, _ = neuron.settle(replace(problem, grid=grid), trial, *one)
+            lower, upper = neuron.settle(replace(problem, grid=grid), trial, *one)
             assert below < lower[0, c, -1] <= upper[0, c, -1] <= above
 
 
@@ -205,7 +204,7 @@ def test_a_broken_bracket_stays_broken(tied):
     for name in ("lower", "upper"):
         tampered = {name: getattr(outcome, name).copy()}
         tampered[name][3, 5, 1] = np.nan
-        lower, upper, _ = neuron.settle(problem, TRIALS, *outcome._replace(**tampered))
+        lower, upper = neuron.settle(problem, TRIALS, *outcome._replace(**tampered))
         assert np.argwhere(np.isnan(lower + upper)).tolist() == [[3, 5, 1]]
 
 
@@ -219,7 +218,7 @@ def test_a_slot_that_may_stay_empty_takes_no_neuron_from_another():
         seed=5,
     )
     trials = np.arange(2000, dtype=np.uint32)
-    _, upper, _ = neuron.settle(problem, trials, *pruned(problem, trials))
+    _, upper = neuron.settle(problem, trials, *pruned(problem, trials))
     output, hidden = network.random_layer(problem.seed, trials, range(10), 4)
     size = np.abs(output[..., None] * hidden - problem.target)
     size = np.where(np.stack([hidden > 0, hidden < 0], axis=1), size[:, None], np.inf)

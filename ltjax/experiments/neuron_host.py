@@ -57,8 +57,8 @@ def settle(problem: Problem, trials, lower, upper, neurons):
         lower, upper, neurons: outcomes of these trials, with n as first axis.
 
     Returns:
-        lower, upper: float64 [n, criterion, width]; touched: bool [n], the trials that needed it.
-        A bracket on a supremum may stay open where `supnorm.exact` says so.
+        lower, upper: float64 [n, criterion, width]. A bracket on a supremum may stay open where
+        `supnorm.exact` says so.
     """
     trials = np.asarray(trials)
     lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
@@ -79,7 +79,7 @@ def settle(problem: Problem, trials, lower, upper, neurons):
                 limit = upper[i, c, j] / slot_scale(rule, problem.config.dim)
                 values = _nearest(problem, trials[i], problem.grid.widths[j], limit)
                 lower[i, c, j] = upper[i, c, j] = values[family, rule]
-    return lower, upper, inside.any(axis=(1, 2, 3))
+    return lower, upper
 
 
 def _inside(problem, lower, upper):

@@ -16,10 +16,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from ltjax.search.nearest import Slots
+from ltjax.search.nearest import LANES, Slots
 
 ROUNDS = 4  # of giving way
-INDEX_BITS = 0xFFF  # slots are told apart by as many low bits of an error
 
 
 class Ticket(NamedTuple):
@@ -53,34 +52,44 @@ def repair(slots: Slots, target) -> Ticket:
     at = np.arange(rows[1], dtype=np.int32).reshape(-1, 1)
     neuron = jnp.where(neuron < 0, -1 - at[None], neuron)  # an empty slot shares with nobody
     # Bits of sizes compare as sizes do; the index replaces the lowest for a strict order.
-    size = jax.lax.bitcast_convert_type(jnp.abs(error), jnp.int32) & ~INDEX_BITS
+    low_bits = (1 << (len(at) - 1).bit_length()) - 1
+    size = jax.lax.bitcast_convert_type(jnp.abs(error), jnp.int32) & ~low_bits
 
-    def contest(choice):
-        """Neurons wanted, each slot's next choice, and the worst next choice of its rivals."""
-        wanted, following = _take(neuron, choice), _take(size, choice + 1) | at
-        return choice, wanted, following, _worst_rival(wanted, following)
+    def contest(choice, following):
+        """Each slot's next choice, and the worst next choice of those that want its neuron."""
+        wanted, following = _take(neuron, choice), following | at
+        return choice, following, _worst_rival(wanted, wanted, following)
 
     def goes_on(state):
-        rounds, (_, _, following, worst) = state
+        rounds, (_, following, worst) = state
         return (rounds < ROUNDS) & jnp.any(worst > following)
 
     def give_way(state):
-        rounds, (choice, _, following, worst) = state
-        return rounds + 1, contest(jnp.where(worst > following, choice + 1, choice))
+        rounds, (choice, following, worst) = state
+        choice = jnp.where(worst > following, choice + 1, choice)
+        return rounds + 1, contest(choice, _take(size, choice + 1))
 
-    start = contest(jnp.zeros(rows[1:], jnp.int32))
-    # Of two slots that want one neuron, one must make do with its second nearest at best.
-    forced = jnp.maximum(jnp.minimum(start[2], start[3]), 0) & ~INDEX_BITS
+    # What a slot must bear at least without its nearest neuron: the second nearest, and then the
+    # slots that have that for their nearest must move too; or the third, which is listed unless the
+    # first two came out of one chunk.
+    displaced = _worst_rival(neuron[1], neuron[0], size[1])
+    listed = neuron[0] // LANES != neuron[1] // LANES
+    third = jnp.where(listed, size[2], size[1])
+    start = contest(
+        jnp.zeros(rows[1:], jnp.int32), jnp.minimum(jnp.maximum(size[1], displaced), third)
+    )
+    # Of two slots that want one neuron, one must do without.
+    forced = jnp.maximum(jnp.minimum(*start[1:]), 0) & ~low_bits
     least = jnp.max(jnp.maximum(size[0], forced), axis=0)
-    _, (choice, _, following, worst) = jax.lax.while_loop(goes_on, give_way, (0, start))
+    _, (choice, following, worst) = jax.lax.while_loop(goes_on, give_way, (0, start))
     choice = jnp.where(worst > following, ranks, choice)
     error, neuron = _take(error, choice), jnp.maximum(_take(neuron, choice), -1)
     least = jax.lax.bitcast_convert_type(least, jnp.float32)
     return Ticket(error.reshape(sides, n_in, -1), neuron.reshape(sides, n_in, -1), least)
 
 
-def _worst_rival(wanted, following):
-    """The largest `following` among the other slots that want the same neuron; -1 for none.
+def _worst_rival(wanted, claimed, following):
+    """The largest `following` among the other slots that claim the wanted neuron; -1 for none.
 
     A loop over slots, because a compiler makes no vector code of a table of pairs.
     """
@@ -90,13 +99,10 @@ def _worst_rival(wanted, following):
 
     def against(number, worst):
         first = number * block
-        other_wanted, other_following = (
-            jax.lax.dynamic_slice_in_dim(x, first, block) for x in (wanted, following)
-        )
+        theirs = [jax.lax.dynamic_slice_in_dim(x, first, block) for x in (claimed, following)]
         for i in range(block):
-            one = slice(i, i + 1)
-            rival = (other_wanted[one] == wanted) & (at != first + i)
-            worst = jnp.maximum(worst, jnp.where(rival, other_following[one], -1))
+            claim, bears = (x[i : i + 1] for x in theirs)
+            worst = jnp.maximum(worst, jnp.where((claim == wanted) & (at != first + i), bears, -1))
         return worst
 
     return jax.lax.fori_loop(0, slots // block, against, jnp.full(wanted.shape, -1))
