@@ -139,4 +139,4 @@ def _pooled_rules(target, ticket):
 
 def lanes(config: Neuron) -> int:
     """Trials that a device does best side by side: their working set stays in the cache."""
-    return min(max(2**12 // config.dim, 32), 1024)
+    return min(max(2**11 // config.dim, 32), 1024)

@@ -167,7 +167,7 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
         # A chunk that the width cuts is read and not kept, the next width has it whole: so a
         # reading depends on its own width alone.
         best, *ahead = jax.lax.cond(cut < end, body, lambda _, carry: carry, cut, carry)
-        return (carry[0], *ahead), best
+        return (carry[0], *ahead), _decode(layout, best, target)
 
     trials = key[0].shape[-1]
     shape = (layout.lanes, *slots.shape[1:-1], trials)
@@ -179,8 +179,8 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     # The first steps find nothing: they fill the pipeline.
     begin = chunks.begin.at[0].add(-STAGES)
     ends = begin, chunks.cut, chunks.end
-    _, best = jax.lax.scan(read, (best, reduced, packed, shared), ends)
-    return _decode(layout, best, target)
+    _, found = jax.lax.scan(read, (best, reduced, packed, shared), ends)
+    return found
 
 
 class _Chunks(NamedTuple):
@@ -275,16 +275,15 @@ def _merge_rank(rank, have, new, first):
 
 
 def _decode(layout, best, target) -> Slots:
-    """From words to errors and neurons: [width, rank, side, n_out, n_in, trial]."""
-    packed = jnp.stack([jnp.stack(plane, axis=1) for plane in best], axis=3)
+    """From words to errors and neurons: [rank, side, n_out, n_in, trial]."""
+    packed = jnp.stack([jnp.stack(plane) for plane in best], axis=2)
     word, first = _unpack(layout.rows(packed), 2)
-    first = first.astype(jnp.int32)
     size = jax.lax.bitcast_convert_type(word & ERROR_BITS, jnp.float32)
     error = jnp.where((word & SIGN_BIT) > 0, -size, size)
     lane = (word & LANE_BITS).astype(jnp.int32)
-    inputs = np.arange(layout.n_in, dtype=np.int32).reshape(1, 1, 1, 1, -1, 1)
-    neuron = first + (lane if layout.pooled else lane * layout.n_in + inputs)
+    inputs = np.arange(layout.n_in, dtype=np.int32).reshape(1, 1, 1, -1, 1)
+    neuron = first.astype(jnp.int32) + (lane if layout.pooled else lane * layout.n_in + inputs)
     # Words from INFINITE up are not errors. An empty slot errs by |t|: no neuron need do worse.
-    target = target[None, None, None]
+    target = target[None, None]
     empty = (word >= INFINITE) | (size >= jnp.abs(target))
     return Slots(jnp.where(empty, -target, error), jnp.where(empty, -1, neuron))
