@@ -171,6 +171,7 @@ PARTS = {
     "naive jit(vmap), batch 512": lambda: naive(512),
     "numpy, a process a core": vectorised_numpy,
     "words alone": lambda: floor(CORES),
+    "words alone, one core": lambda: one_core(lambda: floor(1)),
     "12 widths x 8 epsilons": lambda: ours(WIDTHS, EPSILONS, CORES),
     "12 widths x 8 epsilons, one core": lambda: one_core(lambda: ours(WIDTHS, EPSILONS, 1)),
     "1 width x 1 epsilon": lambda: ours((WIDTH,), (EPSILON,), CORES),
@@ -195,6 +196,11 @@ def report(median):
             "<= 1.2",
         ),
         (f"{CORES} cores over one", surface / median["12 widths x 8 epsilons, one core"], ">= 1.8"),
+        (
+            "the same for the words alone",
+            median["words alone"] / median["words alone, one core"],
+            "",
+        ),
         ("cost of the supremum", surface / median["12 x 8 with the supremum"], ""),
         ("ltjax --help, seconds", median["ltjax --help, seconds"], "< 0.4"),
     ]
