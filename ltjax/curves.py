@@ -30,7 +30,7 @@ from ltjax.problem import (
 from ltjax.records import Log
 from ltjax.tally import Batch, Memory, Tally
 
-Watch = Callable[[Batch | None, Log | Memory], None]
+Watch = Callable[[Batch | None, Memory], None]
 
 MAX_TRIALS = 2**32  # a trial number is one word of an address
 MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target

@@ -8,7 +8,7 @@ An experiment is a module with
     lanes(config) -> int                            trials that a device does best side by side
     trial(key, target, widths, config) -> Outcome   pure, jitted here, one network
     check(problem, trials, *outcome)                known-answer check, raises WrongKernelError
-    settle(problem, trials, *outcome) -> lower, upper           float64, on the host
+    settle(problem, trials, *outcome) -> (lower, upper)   float64, on the host
 
 where an Outcome begins with the fields lower and upper, a bracket on the error achieved by each
 [criterion, width].

@@ -109,8 +109,8 @@ def estimate(one: Series, name: str, curves: int) -> Estimate:
         return interval(least, trials, alpha)[0], interval(most, trials, alpha)[1]
 
     if methods(one, name).band == "DKW":
-        half = stats.dkw(trials, ALPHA / curves)
-        band = np.maximum(least / trials - half, 0.0), np.minimum(most / trials + half, 1.0)
+        low, high = (stats.dkw_band(ends, trials, ALPHA / curves) for ends in (least, most))
+        band = low.low, high.high
     else:
         band = around(ALPHA / (curves * len(one.widths)))
     return Estimate(least / trials, most / trials, around(ALPHA), band)

@@ -13,14 +13,20 @@ from ltjax import draws
 
 def random_layer(seed: int, trials, neurons, dim: int, layer: int = 0):
     """Weights of the neurons asked for, in n trials: A [n, k] and W [n, k, dim], for one output."""
-    trials = np.asarray(trials, np.uint32).reshape(-1, 1, 1)
     neuron = np.asarray(neurons, np.uint32).reshape(1, -1, 1)
     inputs = np.arange(dim, dtype=np.uint32)
-    key = draws.trial_key(np.full_like(trials, seed), trials)
-    output = draws.word(draws.stream(key, layer, draws.OUTPUT), neuron, inputs[:1])
-    pairs = draws.word_pair(draws.stream(key, layer, draws.HIDDEN), neuron, inputs[: -(-dim // 2)])
+    output_key, hidden_key = _streams(seed, trials, layer)
+    output = draws.word(output_key, neuron, inputs[:1])
+    pairs = draws.word_pair(hidden_key, neuron, inputs[: -(-dim // 2)])
     hidden = np.stack(pairs, axis=-1).reshape(*output.shape[:2], -1)[..., :dim]
     return draws.uniform(output)[..., 0].astype(np.float64), draws.uniform(hidden).astype(float)
+
+
+def _streams(seed: int, trials, layer: int):
+    """Keys of the output and of the hidden weights, uint32 [n, 1, 1] each word."""
+    trials = np.asarray(trials, np.uint32).reshape(-1, 1, 1)
+    key = draws.trial_key(np.full_like(trials, seed), trials)
+    return draws.stream(key, layer, draws.OUTPUT), draws.stream(key, layer, draws.HIDDEN)
 
 
 def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndarray:
@@ -34,14 +40,11 @@ def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndar
     Returns:
         float64 [n, side, d]; -w where the slot is empty.
     """
-    trials = np.asarray(trials, np.uint32).reshape(-1, 1, 1)
     neuron = np.maximum(neurons, 0).astype(np.uint32)
     inputs = np.arange(neuron.shape[-1], dtype=np.uint32)
-    key = draws.trial_key(np.full_like(trials, seed), trials)
-    streams = (draws.stream(key, layer, role) for role in (draws.OUTPUT, draws.HIDDEN))
     output, hidden = (
         draws.uniform(draws.word(stream, neuron, index)).astype(np.float64)
-        for stream, index in zip(streams, (np.uint32(0) * inputs, inputs), strict=True)
+        for stream, index in zip(_streams(seed, trials, layer), (inputs[:1], inputs), strict=True)
     )
     target = np.asarray(target, np.float64)
     return np.where(neurons < 0, -target, output * hidden - target)

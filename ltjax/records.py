@@ -20,7 +20,7 @@ import numpy as np
 
 from ltjax.files import OPENING, FilePath, check_regular, open_locked, sync_folder, write_atomic
 from ltjax.problem import InputError, Problem
-from ltjax.tally import Batch, Ledger, Tally, check_batch, complement, to_csv
+from ltjax.tally import Batch, Ledger, Memory, Tally, check_batch, to_csv
 
 __all__ = ["Batch", "Log", "Tally", "load", "to_csv", "write_atomic"]
 
@@ -28,7 +28,7 @@ FORMAT = "ltjax-counts/1"
 MAX_TRIALS = 2**53  # every reader of JSON holds integers up to here exactly
 
 
-class Log:
+class Log(Memory):
     """One record, open for appending and locked. A context manager.
 
     Opening creates the file and its folder, or drops the torn end that a kill in mid-write has
@@ -56,15 +56,6 @@ class Log:
             self.close()
             raise
 
-    @property
-    def tally(self) -> Tally:
-        """All that the record holds by now."""
-        return self._ledger.tally()
-
-    def missing(self, trials: int) -> list[tuple[int, int]]:
-        """The ranges still to run below `trials`, ascending."""
-        return list(complement(self._ledger.ranges, trials))
-
     def append(self, batch: Batch) -> None:
         """Record a batch: on disk when this returns, not in the file when it raises."""
         planned = max(self._planned, self._ledger.planned)
@@ -82,12 +73,6 @@ class Log:
     def close(self) -> None:
         """Give up the lock; again is harmless."""
         self._file.close()
-
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _recover(self) -> int:
         """Read what is there, drop a torn end, begin an empty file; return the bytes dropped."""

@@ -3,7 +3,7 @@
 Pure functions of a record; the command line prints what they return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,10 +35,10 @@ def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> st
     if tally.anytime:
         lines.append("extended after looking: anytime intervals, valid whenever one stops")
     lines.append(f"{curves} curves tested together: all bands hold at once at {LEVEL}")
-    for name in criteria:
-        seen = estimate(one, name, curves)
+    estimates = {name: estimate(one, name, curves) for name in criteria}
+    for name, seen in estimates.items():
         lines += ["", *_success(one, name, seen, every), *_bands(one, name, seen, curves)]
-    return "\n".join([*lines, "", *_widths(one, criteria, curves, delta)])
+    return "\n".join([*lines, "", *_widths(one, estimates, delta)])
 
 
 def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
@@ -108,12 +108,11 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     return lines
 
 
-def _widths(one: Series, criteria: Sequence[str], curves: int, delta: float) -> list[str]:
+def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
     head = f"width for success 1 - {delta:g}"
     lines = [f"{head:<29}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
-    for name in criteria:
-        seen = estimate(one, name, curves)
+    for name, seen in estimates.items():
         for e, epsilon in enumerate(one.epsilons):
             band = stats.Band(seen.certified[:, e], *(end[:, e] for end in seen.band))
             found = stats.width_interval(one.widths, band, 1 - delta)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from ltjax.experiments.neuron_host import check, settle
+from ltjax.experiments.neuron_host import check, settle, slot_scale
 from ltjax.problem import Neuron
 from ltjax.search import matching, nearest
 from ltjax.supnorm import exact
@@ -97,16 +97,22 @@ def _trials(key, target, widths, config) -> Outcome:
     return Outcome(*(jnp.swapaxes(x, 0, 1) for x in jax.lax.map(read, found)))
 
 
+def _box_scales(dim):
+    """What slides and tight multiply the largest slot error by: [2, 1]."""
+    return np.array([[slot_scale(rule, dim)] for rule in ("slides", "tight")], np.float32)
+
+
 def _rules(worst):
     """slides, tight and l2 from the worse slot error of each input, [d, trial]: [3, trial]."""
-    dim, largest = len(worst), jnp.max(worst, axis=0)
-    return jnp.stack([2 * dim * largest, dim**0.5 * largest, jnp.sqrt(jnp.sum(worst**2, axis=0))])
+    box = _box_scales(len(worst)) * jnp.max(worst, axis=0, keepdims=True)
+    return jnp.append(box, jnp.sqrt(jnp.sum(worst**2, axis=0, keepdims=True)), axis=0)
 
 
 def _widened(rules, dim):
     """Brackets of the exact rules: the slack of a slot error, and the rounding of d terms."""
-    slack = np.array([[2 * dim], [dim**0.5], [dim**0.5]], np.float32)[: len(rules)]
-    slack, rounding = slack * nearest.ABSOLUTE, nearest.RELATIVE + (dim + 8) * 2.0**-23
+    # l2 moves no more than tight does.
+    slack = _box_scales(dim)[[0, 1, 1]][: len(rules)] * np.float32(nearest.ABSOLUTE)
+    rounding = nearest.RELATIVE + (dim + 8) * 2.0**-23
     return jnp.maximum(rules * (1 - rounding) - slack, 0.0), rules * (1 + rounding) + slack
 
 
@@ -132,8 +138,7 @@ def _pooled_rules(target, ticket):
     """`least` bounds a bottleneck below, the ticket in hand above; l2 and sup are the ticket's."""
     lower, upper = _ticket_rules(target, ticket.error)
     dim = len(target)
-    scales = np.array([[2 * dim], [dim**0.5]], np.float32)
-    least, _ = _widened(scales * ticket.least[None], dim)
+    least, _ = _widened(_box_scales(dim) * ticket.least[None], dim)
     return jnp.concatenate([least, lower[2:]]), upper
 
 

@@ -62,7 +62,8 @@ def settle(problem: Problem, trials, lower, upper, neurons):
     """
     trials = np.asarray(trials)
     lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
-    inside = _inside(problem, lower, upper)
+    epsilons = np.array(problem.grid.epsilons)
+    inside = exact.holds_inside(lower, upper, epsilons)
     for c, criterion in enumerate(problem.criteria):
         family, rule = criterion.name.split("/")
         n, k = np.nonzero(inside[:, c].any(axis=-1))
@@ -71,7 +72,11 @@ def settle(problem: Problem, trials, lower, upper, neurons):
         if rule == "sup" or (family, rule) == ("pooled", "l2"):
             ticket = neurons[n, problem.config.constructions.index(family), k]
             errors = network.ticket_errors(problem.seed, trials[n], ticket, problem.target)
-            lower[n, c, k], upper[n, c, k] = _of_ticket(problem, rule, errors)
+            if rule == "sup":
+                ends = exact.neuron_supremum(problem.target, errors, epsilons)
+            else:
+                ends = (slot_rules(errors)[rule],) * 2
+            lower[n, c, k], upper[n, c, k] = ends
         elif family == "pooled":
             _match(problem, trials, rule, inside[:, c], lower[:, c], upper[:, c])
         else:
@@ -80,19 +85,6 @@ def settle(problem: Problem, trials, lower, upper, neurons):
                 values = _nearest(problem, trials[i], problem.grid.widths[j], limit)
                 lower[i, c, j] = upper[i, c, j] = values[family, rule]
     return lower, upper
-
-
-def _inside(problem, lower, upper):
-    """Cells whose bracket holds an epsilon: bool [n, criterion, width, epsilon]."""
-    epsilons = np.array(problem.grid.epsilons)
-    return (lower[..., None] <= epsilons) & (epsilons < upper[..., None])
-
-
-def _of_ticket(problem, rule, errors):
-    if rule == "sup":
-        return exact.neuron_supremum(problem.target, errors, np.array(problem.grid.epsilons))
-    value = slot_rules(errors)[rule]
-    return value, value
 
 
 def slot_scale(rule: str, dim: int) -> float:

@@ -84,10 +84,15 @@ def neuron_supremum(weights, errors, epsilons):
     lower = np.zeros_like(upper)
     for refine in (_relax, _enumerate):
         low, high = _rounded(lower, upper)
-        open_at = np.any((low[:, None] <= epsilons) & (epsilons < high[:, None]), axis=1)
+        open_at = holds_inside(low, high, epsilons).any(axis=1)
         at = np.flatnonzero(np.repeat(open_at, 2) & (upper > np.repeat(low, 2)))
         lower[at], upper[at] = refine(alpha[at], beta[at], lower[at], upper[at])
     return _rounded(lower, upper)
+
+
+def holds_inside(lower, upper, epsilons):
+    """Which epsilons a bracket leaves undecided: bool [..., epsilon]."""
+    return (lower[..., None] <= epsilons) & (epsilons < upper[..., None])
 
 
 def _rounded(lower, upper):
