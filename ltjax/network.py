@@ -1,25 +1,96 @@
-"""Random two-layer networks and their tickets on the host, in float64, from seed and mask alone.
+"""ReLU networks and their tickets, from seed and mask alone. On the host, in float64.
 
-    g~(x) = relu(sum_j A_j relu((B * W)_j . x)),    B in {0, 1}^(k x d)
+A random network of depth 2 l has a pair of layers for each layer i of its target, W of shape
+[k, n_in] and A of shape [n_out, k], and
 
-This is the other road to every claim of the search: it draws the whole network, applies a mask and
-evaluates, and shares nothing with the kernels but the address of a word.
+    v(h) = A relu(W h)
+
+stands for the target's h -> W_i h. A ticket keeps one input of a hidden neuron, so that
+
+    v(h) = C+ h+  -  C- h-,     C = A_oj W_ji of the neuron j kept for (side, o, i),
+
+with W_ji > 0 on side + and W_ji < 0 on side -. After the first layer h >= 0, and side + is all.
+
+Drawing whole networks, masking and evaluating them is the other road to every claim of the search:
+it shares nothing with the kernels but the address of a word.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ltjax import draws
 
+LASTS = ("linear", "relu")
 
-def random_layer(seed: int, trials, neurons, dim: int, layer: int = 0):
-    """Weights of the neurons asked for, in n trials: A [n, k] and W [n, k, dim], for one output."""
+
+class Pair(NamedTuple):
+    """A target f and a network g of its shape, as the matrices that act: C = W + E.
+
+        f(x) = last(W_l relu(... relu(W_1 x)))
+        g(x) = last(C_l relu(... relu(C_1+ x+ - C_1- x-)))
+
+    weights: W_i, each [n_out, n_in].
+    errors: E_i, each [side, n_out, n_in]; sides + and - in the first layer, one afterwards. (One
+        in the first layer, too, where both are alike.) Leading axes are those of many networks g.
+    last: linear or relu.
+    """
+
+    weights: tuple
+    errors: tuple
+    last: str = "linear"
+
+
+def difference(pair: Pair, x, xp=np):
+    """g(x) - f(x), to the relative accuracy of the errors however small they are.
+
+    Args:
+        x: points in columns, [..., d, n].
+        xp: numpy, or the module that speaks its language to jax.
+
+    Returns:
+        [..., outputs, n].
+    """
+    h, dh = x, None
+    for i, (weights, errors) in enumerate(zip(pair.weights, pair.errors, strict=True)):
+        z = weights @ h
+        if dh is None:
+            plus, minus = errors[..., 0, :, :], errors[..., -1, :, :]
+            dz = plus @ xp.maximum(h, 0.0) - minus @ xp.maximum(-h, 0.0)
+        else:
+            dz = weights @ dh + errors[..., 0, :, :] @ (h + dh)
+        if i + 1 < len(pair.weights) or pair.last == "relu":
+            # relu(z + dz) - relu(z), without taking the difference of two large numbers.
+            dh = xp.maximum(dz + xp.minimum(z, 0.0), -xp.maximum(z, 0.0))
+            h = xp.maximum(z, 0.0)
+        else:
+            dh = dz
+    return dh
+
+
+def forward(layers: Sequence, x, last: str = "linear") -> np.ndarray:
+    """A network of weight matrices [n_out, n_in], ReLU between them, at the points x [n, d]."""
+    h = np.asarray(x, np.float64).T
+    for weights in layers[:-1]:
+        h = np.maximum(np.asarray(weights, np.float64) @ h, 0.0)
+    h = np.asarray(layers[-1], np.float64) @ h
+    return (np.maximum(h, 0.0) if last == "relu" else h).T
+
+
+def random_layer(seed: int, trials, neurons, n_in: int, n_out: int = 1, layer: int = 0):
+    """Weights of the hidden neurons asked for: A [n, n_out, k] and W [n, k, n_in], float64."""
     neuron = np.asarray(neurons, np.uint32).reshape(1, -1, 1)
-    inputs = np.arange(dim, dtype=np.uint32)
-    output_key, hidden_key = _streams(seed, trials, layer)
-    output = draws.word(output_key, neuron, inputs[:1])
-    pairs = draws.word_pair(hidden_key, neuron, inputs[: -(-dim // 2)])
-    hidden = np.stack(pairs, axis=-1).reshape(*output.shape[:2], -1)[..., :dim]
-    return draws.uniform(output)[..., 0].astype(np.float64), draws.uniform(hidden).astype(float)
+    keys = _streams(seed, trials, layer)
+    words = [
+        np.stack(draws.word_pair(key, neuron, np.arange(-(-size // 2), dtype=np.uint32)), axis=-1)
+        for key, size in zip(keys, (n_out, n_in), strict=True)
+    ]
+    output, hidden = (
+        draws.uniform(word.reshape(*word.shape[:2], -1)[..., :size]).astype(np.float64)
+        for word, size in zip(words, (n_out, n_in), strict=True)
+    )
+    return np.swapaxes(output, 1, 2), hidden
 
 
 def _streams(seed: int, trials, layer: int):
@@ -34,37 +105,47 @@ def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndar
 
     Args:
         trials: [n], the trial each ticket belongs to.
-        neurons: [n, side, d], the neuron kept in each slot; -1 where it is empty.
-        target: w, [d].
+        neurons: [n, side, n_out, n_in], the neuron kept in each slot; -1 where it is empty.
+        target: w, [n_out, n_in]. For one output both may lack that axis.
 
     Returns:
-        float64 [n, side, d]; -w where the slot is empty.
+        float64, shaped like `neurons`; -w where the slot is empty.
     """
-    neuron = np.maximum(neurons, 0).astype(np.uint32)
-    inputs = np.arange(neuron.shape[-1], dtype=np.uint32)
-    output, hidden = (
-        draws.uniform(draws.word(stream, neuron, index)).astype(np.float64)
-        for stream, index in zip(_streams(seed, trials, layer), (inputs[:1], inputs), strict=True)
-    )
     target = np.asarray(target, np.float64)
-    return np.where(neurons < 0, -target, output * hidden - target)
+    n_out, n_in = np.atleast_2d(target).shape
+    neuron = np.maximum(neurons, 0).astype(np.uint32).reshape(len(neurons), -1, n_out, n_in)
+    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
+    keys = ((word[..., None] for word in key) for key in _streams(seed, trials, layer))
+    output, hidden = (
+        draws.uniform(draws.word(tuple(key), neuron, i)).astype(np.float64)
+        for key, i in zip(keys, index, strict=True)
+    )
+    return np.where(neurons < 0, -target, (output * hidden).reshape(neurons.shape) - target)
 
 
-def mask(neurons, width: int) -> np.ndarray:
-    """The ticket as a mask: kept neurons [side, d] to B, bool [width, d]."""
+def mask(neurons, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ticket of a layer as masks of A and W: bool [n_out, width] and [width, n_in].
+
+    Args:
+        neurons: kept neurons, [side, n_out, n_in]; -1 for none.
+    """
     neurons = np.asarray(neurons)
-    keep = np.zeros((width, neurons.shape[-1]), bool)
-    _, inputs = np.nonzero(neurons >= 0)
-    keep[neurons[neurons >= 0], inputs] = True
-    return keep
+    _, output, inputs = np.nonzero(neurons >= 0)
+    kept = neurons[neurons >= 0]
+    keep_output = np.zeros((neurons.shape[1], width), bool)
+    keep_hidden = np.zeros((width, neurons.shape[2]), bool)
+    keep_output[output, kept] = keep_hidden[kept, inputs] = True
+    return keep_output, keep_hidden
 
 
-def evaluate(output, hidden, keep, x) -> np.ndarray:
-    """g~ at the points x [n, d], from A [k], W [k, d] and the mask B [k, d]."""
-    activations = np.maximum(np.asarray(x) @ np.where(keep, hidden, 0.0).T, 0.0)
-    return np.maximum(activations @ output, 0.0)
+def active_weights(neurons: Sequence) -> int:
+    """Weights that a ticket keeps, exactly; one W that serves several outputs counts once.
 
-
-def target_neuron(weights, x) -> np.ndarray:
-    """f(x) = relu(w . x) at the points x [n, d]."""
-    return np.maximum(np.asarray(x) @ np.asarray(weights, np.float64), 0.0)
+    Args:
+        neurons: of each layer, [side, n_out, n_in]; -1 for none.
+    """
+    # A neuron serves one input, so a kept A and a kept W are each named by few numbers.
+    return sum(
+        len({(o, j) for (_, o, _), j in kept}) + len({(j, i) for (_, _, i), j in kept})
+        for kept in ([(at, j) for at, j in np.ndenumerate(layer) if j >= 0] for layer in neurons)
+    )

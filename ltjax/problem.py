@@ -10,6 +10,7 @@ Notation, the same in every docstring of the package:
     m    hidden neurons reserved for a weight `block`
     A, W output and hidden weights, all i.i.d. U[-1, 1]
     w    target weights                       `target`
+    n, l hidden width and depth of a target   `hidden`, `depth`
     eta  tolerance per weight; epsilon the error allowed, in the supremum over the unit ball
     delta failure probability; what is measured is 1 - delta
 """
@@ -17,14 +18,22 @@ Notation, the same in every docstring of the package:
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 CONSTRUCTIONS = ("blocks", "pooled")
 RULES = ("slides", "tight", "l2", "sup")
+NETWORK_CONSTRUCTIONS = ("blocks", "separate")
+NETWORK_RULES = ("slides", "tight", "sup")
+LASTS = ("linear", "relu")
 MAX_DIM = 2048  # low bits of an error tell slots apart, twelve of its 23 at most
+GRACE = 1 + 1e-12  # a bound computed elsewhere may differ from ours in its last bits
 MAX_WIDTH = 2**30  # neurons are numbered by non-negative int32, with room for the last chunk
+
+
+Matrices = tuple[tuple[tuple[float, ...], ...], ...]  # layers of rows of weights
 
 
 class InputError(ValueError):
@@ -93,16 +102,8 @@ class Neuron:
     def __post_init__(self):
         if not 1 <= self.dim <= MAX_DIM:
             raise InputError(f"dim must be between 1 and {MAX_DIM}, got {self.dim}.")
-        self._keep("constructions", CONSTRUCTIONS)
-        self._keep("rules", RULES)
-
-    def _keep(self, name: str, known: tuple[str, ...]) -> None:
-        """Put the names asked for in their order; `InputError` unless all are known."""
-        asked = tuple(getattr(self, name))
-        if not asked or not set(asked) <= set(known):
-            found = ", ".join(map(str, asked)) or "none"
-            raise InputError(f"{name} must be taken from {', '.join(known)}, got {found}.")
-        object.__setattr__(self, name, tuple(one for one in known if one in asked))
+        _keep(self, "constructions", CONSTRUCTIONS)
+        _keep(self, "rules", RULES)
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
@@ -125,26 +126,93 @@ class Neuron:
         )
 
 
-CONFIGS: dict[str, type[Neuron]] = {"neuron": Neuron}
+    def check_target(self, target) -> tuple[float, ...]:
+        return check_target(target, self.dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A target network of l layers, pruned layer by layer from a random one of depth 2 l.
+
+    Widths of its grid are block sizes m: the neurons reserved for one weight, or for the weights of
+    one input.
+
+    sizes: d, n_1, ..., outputs; l + 1 numbers.
+    last: linear or relu, what the last layer ends with.
+    constructions: which masks are searched.
+        blocks: neuron j serves input j mod n_in; its W is shared by all outputs.
+        separate: neuron j serves one weight, from input j mod n_in to output j div n_in mod n_out.
+    rules: how slot errors become an error over the ball.
+        slides: the proof's tolerance, epsilon / (4 l n_in sqrt(n_out)) for a slot: epsilon / 2l for
+            a layer, sqrt(n_out) less for a neuron, 2 n_in less for a weight.
+        tight: ((1 + epsilon)^(1/l) - 1) / sqrt(n_in n_out), which is enough, because the error is
+            at most prod(1 + ||E_i||) - 1.
+        sup: a bracket on the supremum of the ticket found.
+    """
+
+    sizes: tuple[int, ...]
+    last: str = "linear"
+    constructions: tuple[str, ...] = NETWORK_CONSTRUCTIONS
+    rules: tuple[str, ...] = NETWORK_RULES
+
+    def __post_init__(self):
+        sizes = tuple(int(n) for n in self.sizes)
+        if len(sizes) < 2:
+            raise InputError(f"depth must be at least 1, got {len(sizes) - 1}.")
+        for name, n in zip(("dim", *["hidden"] * (len(sizes) - 2), "outputs"), sizes, strict=True):
+            if not 1 <= n <= MAX_DIM:
+                raise InputError(f"{name} must be between 1 and {MAX_DIM}, got {n}.")
+        if self.last not in LASTS:
+            raise InputError(f"last must be one of {', '.join(LASTS)}, got {self.last}.")
+        object.__setattr__(self, "sizes", sizes)
+        _keep(self, "constructions", NETWORK_CONSTRUCTIONS)
+        _keep(self, "rules", NETWORK_RULES)
+
+    @property
+    def dim(self) -> int:
+        return self.sizes[0]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(n_out, n_in) of every layer."""
+        return tuple((n_out, n_in) for n_in, n_out in pairwise(self.sizes))
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """Construction / rule. A wider block may find another ticket with a larger supremum."""
+        return tuple(
+            Criterion(f"{construction}/{rule}", rule != "sup")
+            for construction in self.constructions
+            for rule in self.rules
+        )
+
+    def check_target(self, target) -> Matrices:
+        return check_network(target, self.shapes)
+
+
+CONFIGS: dict[str, type[Neuron] | type[Network]] = {"neuron": Neuron, "network": Network}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """Experiment, configuration, target, grid and seed: all that a count depends on.
 
-    target: the weights w, d numbers with |w_i| <= 1/sqrt(d).
+    target: the weights: of a neuron d numbers with |w_i| <= 1/sqrt(d); of a network a matrix a
+        layer, rows of numbers, with ||W|| <= 1 and |w| <= 1/sqrt(n_in).
     layout: version of the address scheme by which random words are drawn.
     """
 
-    config: Neuron
-    target: tuple[float, ...]
+    config: Neuron | Network
+    target: tuple
     grid: Grid
     seed: int
     experiment: str = "neuron"
     layout: str = "ltjax-draws/1"
 
     def __post_init__(self):
-        object.__setattr__(self, "target", check_target(self.target, self.config.dim))
+        if not isinstance(self.config, CONFIGS[self.experiment]):
+            raise InputError(f"config must be that of a {self.experiment}, got {self.config!r}.")
+        object.__setattr__(self, "target", self.config.check_target(self.target))
         check_seed(self.seed)
 
     @property
@@ -184,6 +252,15 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def _keep(config, name: str, known: tuple[str, ...]) -> None:
+    """Put the names asked for in their order; `InputError` unless all are known."""
+    asked = tuple(getattr(config, name))
+    if not asked or not set(asked) <= set(known):
+        found = ", ".join(map(str, asked)) or "none"
+        raise InputError(f"{name} must be taken from {', '.join(known)}, got {found}.")
+    object.__setattr__(config, name, tuple(one for one in known if one in asked))
+
+
 def check_seed(seed: int) -> int:
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must be at least 0 and below 2^32, got {seed}.")
@@ -200,11 +277,40 @@ def check_target(target, dim: int, name: str = "target") -> tuple[float, ...]:
         raise InputError(f"{name} must be finite, got {values[at]} at index {at}.")
     bound = dim**-0.5
     at = int(np.argmax(np.abs(values)))
-    # One part in 10^12 of grace: 1/sqrt(d) computed elsewhere may differ in its last bits.
-    if abs(values[at]) > bound * (1 + 1e-12):
+    if abs(values[at]) > bound * GRACE:
         raise InputError(
             f"{name} must satisfy |w_i| <= 1/sqrt({dim}) = {bound:.6g}, got {values[at]:.6g} at "
             f"index {at}; relu is homogeneous: multiply the weights and epsilon by "
             f"{bound / abs(values[at]):.6g}."
         )
     return tuple(float(v) for v in values)
+
+
+def check_network(target, shapes, name: str = "target") -> Matrices:
+    """The weight matrices as rows of finite floats within the theorem's hypotheses."""
+    if len(target) != len(shapes):
+        raise InputError(f"{name} must hold {len(shapes)} layers (depth), got {len(target)}.")
+    layers = [np.asarray(layer, np.float64) for layer in target]
+    for i, (layer, shape) in enumerate(zip(layers, shapes, strict=True), 1):
+        if layer.shape != shape:
+            raise InputError(
+                f"{name} must have layer {i} of shape {list(shape)}, got {list(layer.shape)}."
+            )
+        if not np.all(np.isfinite(layer)):
+            raise InputError(f"{name} must be finite, got {layer[~np.isfinite(layer)][0]}.")
+        for rule, found in zip(HYPOTHESES, hypotheses(layer), strict=True):
+            if found > GRACE:
+                raise InputError(
+                    f"{name} must satisfy {rule}, got {found:.6g} times that in layer {i}; relu is "
+                    f"homogeneous: divide the layer and epsilon by {found:.6g}."
+                )
+    return tuple(tuple(tuple(row) for row in layer.tolist()) for layer in layers)
+
+
+HYPOTHESES = ("||W|| <= 1", "|w| <= 1/sqrt(n_in)")
+
+
+def hypotheses(layer: np.ndarray) -> tuple[float, float]:
+    """By what factor a layer [n_out, n_in] fills the bounds of the theorem: norm and entries."""
+    entry = np.sqrt(layer.shape[1]) * np.abs(layer).max()
+    return float(np.linalg.norm(layer, 2)), float(entry)

@@ -43,7 +43,7 @@ def values(problem, trial, width, tickets):
     """Every criterion but the suprema in float64, by definition, from the whole drawn network."""
     dim, target = len(problem.target), np.array(problem.target)
     output, hidden = (x[0] for x in network.random_layer(problem.seed, [trial], range(width), dim))
-    size = np.abs(output[:, None] * hidden - target).T  # [d, neuron]
+    size = np.abs(output[0, :, None] * hidden - target).T  # [d, neuron]
     size = np.stack([np.where(hidden.T > 0, size, np.inf), np.where(hidden.T < 0, size, np.inf)])
     own = np.arange(width) % dim == np.arange(dim)[:, None]
     found = {}
@@ -220,7 +220,7 @@ def test_a_slot_that_may_stay_empty_takes_no_neuron_from_another():
     trials = np.arange(2000, dtype=np.uint32)
     _, upper = neuron.settle(problem, trials, *pruned(problem, trials))
     output, hidden = network.random_layer(problem.seed, trials, range(10), 4)
-    size = np.abs(output[..., None] * hidden - problem.target)
+    size = np.abs(output[:, 0, :, None] * hidden - problem.target)
     size = np.where(np.stack([hidden > 0, hidden < 0], axis=1), size[:, None], np.inf)
     empty = np.abs(problem.target)
     least = [bottleneck(table, empty) for table in np.moveaxis(size, 2, 3)]

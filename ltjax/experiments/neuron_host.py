@@ -112,7 +112,7 @@ def _edges(problem, trials, width, limit):
     for start in range(0, width, step):
         neurons = np.arange(start, min(start + step, width))
         output, hidden = network.random_layer(problem.seed, trials, neurons, len(target))
-        error = np.abs(output[..., None] * hidden - target)
+        error = np.abs(output[:, 0, :, None] * hidden - target)
         n, j, i = np.nonzero((error <= limit) & (error < np.abs(target)))
         slot = i + len(target) * (hidden[n, j, i] < 0)
         found.append((n, slot, neurons[j], error[n, j, i]))
