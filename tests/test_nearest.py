@@ -1,5 +1,7 @@
 """The fused search against its definition: a loop over the drawn network in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,14 +25,19 @@ def network(trial, n_in, n_out, width, layer=0):
     return W, A.T
 
 
-def naive(W, A, target, width, pooled):
+def naive(W, A, target, width, kind):
     """Ascending (error, neuron) lists of every slot, by definition: [side][o][i] -> list."""
     n_out, n_in = target.shape
+    serves = {
+        "pooled": lambda j, o, i: True,
+        "blocks": lambda j, o, i: j % n_in == i,
+        "separate": lambda j, o, i: j % n_in == i and j // n_in % n_out == o,
+    }[kind]
     found = {}
     for s, sign in enumerate((1, -1)):
         for o in range(n_out):
             for i in range(n_in):
-                open_to = [j for j in range(width) if pooled or j % n_in == i]
+                open_to = [j for j in range(width) if serves(j, o, i)]
                 errors = [
                     (abs(A[o, j] * W[j, i] - target[o, i]), j)
                     for j in open_to
@@ -40,13 +47,13 @@ def naive(W, A, target, width, pooled):
     return found
 
 
-def search(kind, target, trials, widths=WIDTHS, layer=0):
+def search(kind, target, trials, widths=WIDTHS, layer=0, **options):
     """Slots of some trials, trial axis first: [trial, width, rank, side, n_out, n_in]."""
     trials = jnp.asarray(trials, jnp.uint32)
     key = draws.trial_key(jnp.full_like(trials, 3), trials)
     target = jnp.asarray(target, jnp.float32)
     target = target[..., None] if target.ndim == 2 else jnp.moveaxis(target, 0, -1)
-    find = jax.jit(getattr(nearest, kind), static_argnums=1)
+    find = jax.jit(partial(getattr(nearest, kind), **options), static_argnums=1)
     found = find(key, layer, target, jnp.asarray(widths, jnp.int32))
     return nearest.Slots(*(np.moveaxis(np.asarray(x), -1, 0) for x in found))
 
@@ -60,6 +67,8 @@ CASES = [
     ("blocks", np.array([[0.5, -0.2, 0.05]])),
     ("blocks", np.array([[0.5, -0.2], [0.1, 0.6], [-0.3, 0.02]])),
     ("blocks", np.array([[-0.9]])),
+    ("separate", np.array([[0.5, -0.2], [0.1, 0.6], [-0.3, 0.02]])),
+    ("separate", np.array([[0.5, -0.2, 0.05]])),
     ("pooled", np.array([[0.5, -0.2, 0.05]])),
     ("pooled", np.array([[0.3, -0.2, 0.05, 0.4, -0.45]])),
     ("pooled", np.array([[0.7]])),
@@ -73,7 +82,7 @@ def test_search_finds_what_the_definition_finds(kind, target):
     for t, trial in enumerate(trials):
         W, A = network(trial, target.shape[1], target.shape[0], WIDTHS[-1], layer=2)
         for k, width in enumerate(WIDTHS):
-            lists = naive(W, A, target, width, kind == "pooled")
+            lists = naive(W, A, target, width, kind)
             for (s, o, i), expected in lists.items():
                 # Beyond the second, a pooled slot lists near products, not always the next.
                 for rank in range(min(got.error.shape[2], 2)):
@@ -123,7 +132,14 @@ def test_each_network_may_have_a_target_of_its_own():
         assert_same(search("pooled", targets[t], [t]), (x[t : t + 1] for x in both))
 
 
-@pytest.mark.parametrize("kind", ["blocks", "pooled"])
+@pytest.mark.parametrize("kind", ["blocks", "separate"])
+def test_one_side_alone_is_that_side_of_two(kind):
+    target = np.array([[0.5, -0.2, 0.3], [0.1, 0.6, -0.4]])
+    both, one = search(kind, target, np.arange(40)), search(kind, target, np.arange(40), sides=1)
+    assert_same(one, (x[:, :, :, :1] for x in both))
+
+
+@pytest.mark.parametrize("kind", ["blocks", "separate", "pooled"])
 def test_a_reading_does_not_depend_on_the_other_widths(kind):
     target = np.array([[0.5, -0.2, 0.05]])
     grid = search(kind, target, [1])

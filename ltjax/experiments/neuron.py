@@ -11,13 +11,14 @@ Source: Malach, Yehudai, Shalev-Shwartz, Shamir, "Proving the Lottery Ticket Hyp
 All You Need", ICML 2020, arXiv:2002.00585, Lemma for one neuron.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
+from ltjax.experiments import crowd
 from ltjax.experiments.neuron_host import check, settle, slot_scale
 from ltjax.problem import Neuron
 from ltjax.search import matching, nearest
@@ -48,23 +49,7 @@ def trial(key, target, widths, config: Neuron) -> Outcome:
         widths: ascending int32 [n_widths].
         config: static.
     """
-
-    # Under `vmap` the trials lie on the last axis, where they are the lanes of the vector unit.
-    @custom_vmap
-    def one(k0, k1, target, widths):
-        outcome = _trials((k0[None], k1[None]), target[:, None], widths, config)
-        return Outcome(*(x[..., 0] for x in outcome))
-
-    @one.def_vmap
-    def many(size, batched, k0, k1, target, widths):
-        if batched[3]:
-            raise NotImplementedError("widths are one grid for all trials.")
-        key = tuple(jnp.broadcast_to(k, (size,)) for k in (k0, k1))
-        target = jnp.moveaxis(target, 0, -1) if batched[2] else target[:, None]
-        outcome = _trials(key, target, widths, config)
-        return Outcome(*(jnp.moveaxis(x, -1, 0) for x in outcome)), Outcome(True, True, True)
-
-    return one(*key, target, widths)
+    return crowd.one_of(partial(_trials, config=config))(key, target, widths)
 
 
 def _trials(key, target, widths, config) -> Outcome:

@@ -5,8 +5,9 @@ path product A_oj W_ji nearest to the target weight t_oi. That is the side form 
 neuron with W > 0 acts where x_i > 0, one with W < 0 where x_i < 0, so the two kept neurons of a
 weight always sit on the two sides. A slot may stay empty and then errs by |t_oi|.
 
-    blocks   neuron j belongs to input j mod n_in; its W_ji is shared by all outputs
-    pooled   any neuron may serve any one input (a layer with one output)
+    blocks    neuron j belongs to input j mod n_in; its W_ji is shared by all outputs
+    separate  neuron j belongs to one weight, to output j div n_in mod n_out of input j mod n_in
+    pooled    any neuron may serve any one input (a layer with one output)
 
 Trials lie side by side on the last axis of every array: they are the lanes of the vector unit.
 Nothing is stored but the nearest products seen so far: memory does not grow with width, and a
@@ -52,7 +53,7 @@ class Slots(NamedTuple):
     neuron: jax.Array
 
 
-def blocks(key, layer: int, target, widths) -> Slots:
+def blocks(key, layer: int, target, widths, sides: int = 2) -> Slots:
     """Nearest product of every slot among the neurons of its input's block.
 
     Args:
@@ -60,13 +61,24 @@ def blocks(key, layer: int, target, widths) -> Slots:
         layer: number of the layer in the address of its words; static.
         target: t, float32 [n_out, n_in, trial], or trial axis 1 for one target.
         widths: ascending int32 [n_widths]; neurons counted over all blocks.
+        sides: 1 where inputs are never negative: then side + is all.
 
     Returns:
         Slots with one rank.
     """
-    return _search(
-        _Layout(layer, target.shape[0], target.shape[1], pooled=False), key, target, widths
-    )
+    n_out, n_in, _ = target.shape
+    return _search(_Layout(layer, n_out, n_in, sides), key, target, widths)
+
+
+def separate(key, layer: int, target, widths, sides: int = 2) -> Slots:
+    """Nearest product of every slot among the neurons of its weight's own block.
+
+    Arguments and result are those of `blocks`.
+    """
+    n_out, n_in, trials = target.shape
+    layout = _Layout(layer, 1, n_out * n_in, sides, separate=n_in)
+    found = _search(layout, key, target.reshape(1, -1, trials), widths)
+    return Slots(*(x.reshape(*x.shape[:3], n_out, n_in, x.shape[-1]) for x in found))
 
 
 def pooled(key, layer: int, target, widths) -> Slots:
@@ -76,9 +88,8 @@ def pooled(key, layer: int, target, widths) -> Slots:
     the POOLED_RANKS are the nearest two. The others are near, not always the next: of a chunk of
     LANES neurons no more than two are listed.
     """
-    return _search(
-        _Layout(layer, target.shape[0], target.shape[1], pooled=True), key, target, widths
-    )
+    _, n_in, _ = target.shape
+    return _search(_Layout(layer, 1, n_in, 2, pooled=True), key, target, widths)
 
 
 class _Layout(NamedTuple):
@@ -87,7 +98,9 @@ class _Layout(NamedTuple):
     layer: int
     n_out: int
     n_in: int
-    pooled: bool
+    sides: int
+    pooled: bool = False
+    separate: int = 0  # inputs of the layer, where "inputs" here are its weights, row by row
 
     @property
     def ranks(self) -> int:
@@ -136,7 +149,8 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     key = tuple(k.reshape(1, 1, 1, -1) for k in key)  # [lane, pair, shared, trial], as all below
     shared_key = draws.stream(key, layout.layer, shared_role)
     fan_key = draws.stream(key, layout.layer, fan_role)
-    shared_index = np.uint32(0) if layout.pooled else layout.inputs().astype(np.uint32)
+    inputs = layout.inputs().astype(np.uint32)
+    shared_index = inputs % np.uint32(layout.separate) if layout.separate else inputs
     slots, chunks = layout.slots(target), _Chunks.of(widths, layout.span)
     pairs = np.arange(slots.shape[1], dtype=np.uint32).reshape(1, -1, 1, 1)
 
@@ -149,7 +163,10 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
 
     def draw_fan(chunk, shared):
         neuron = (chunks[chunk][0] + layout.neurons()).astype(jnp.uint32)
-        words = draws.word_pair(fan_key, neuron, pairs)[: len(slots)]
+        if layout.separate:
+            words = (draws.word(fan_key, neuron, inputs // np.uint32(layout.separate)),)
+        else:
+            words = draws.word_pair(fan_key, neuron, pairs)[: len(slots)]
         weights = [draws.uniform(word) for word in words]
         hidden = weights if layout.pooled else [shared] * len(words)
         errors = [shared * w - t[None] for w, t in zip(weights, slots, strict=True)]
@@ -158,7 +175,7 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     def body(chunk, carry):
         best, reduced, packed, shared = carry
         best = _merge(best, reduced, chunks[chunk][0])
-        reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
+        reduced = _reduce(_unpack(packed, len(slots)), layout)
         return best, reduced, draw_fan(chunk + 2, shared), draw_shared(chunk + 3)
 
     def read(carry, ends):
@@ -172,8 +189,8 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     trials = key[0].shape[-1]
     shape = (layout.lanes, *slots.shape[1:-1], trials)
     packed = _pack(*[jnp.full(shape, INFINITE)] * len(slots))
-    reduced = _reduce(_unpack(packed, len(slots)), layout.ranks)
-    nothing = jnp.full((2, *shape[1:]), NONE)
+    reduced = _reduce(_unpack(packed, len(slots)), layout)
+    nothing = jnp.full((layout.sides, *shape[1:]), NONE)
     best = [[_pack(nothing, nothing)] * layout.ranks for _ in slots]
     shared = jnp.full((layout.lanes, 1, slots.shape[2], trials), jnp.inf)
     # The first steps find nothing: they fill the pipeline.
@@ -237,17 +254,17 @@ def _unpack(packed, planes):
     return [jax.lax.bitcast_convert_type(part, jnp.uint32) for part in parts]
 
 
-def _reduce(planes, ranks):
+def _reduce(planes, layout):
     """The smallest word of each side over the lanes, or the two smallest as one element."""
-    flip = np.array([0, NONE], np.uint32).reshape(2, 1, 1, 1)
+    flip = np.array([0, NONE], np.uint32)[: layout.sides].reshape(-1, 1, 1, 1)
     reduced = []
     for plane in planes:
-        smallest = second = jnp.full((2, *plane.shape[1:]), NONE)
+        smallest = second = jnp.full((layout.sides, *plane.shape[1:]), NONE)
         for lane in range(len(plane)):
             word = plane[lane][None] ^ flip
             second = jnp.minimum(second, jnp.maximum(smallest, word))
             smallest = jnp.minimum(smallest, word)
-        reduced.append(_pack(*[smallest, second][:ranks]))
+        reduced.append(_pack(*[smallest, second][: layout.ranks]))
     return reduced
 
 
