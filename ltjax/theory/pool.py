@@ -16,6 +16,9 @@ over i given a. Two ways to Phi_r, and a third to P:
              to about 1e-10, failure to 1e-7 of itself down to 1e-60
     sample   the average over networks A of the exact probability given A, with a standard error
 
+With one side asked for (`sides` = 1) the other drops out, and each of the k neurons stands on it
+with chance 1/2: P = sum_r C(k, r) 2^-k Phi_r is Phi_k of neurons that fill half as often.
+
 All derived here; the construction relaxes that of Malach et al. 2020, arXiv:2002.00585.
 """
 
@@ -30,6 +33,7 @@ from ltjax.theory.partition import Odds, exact_odds
 from ltjax.theory.product import Numbers
 
 Law = Callable[[int], tuple[float, float]]  # width -> success, failure
+OddsLaw = Callable[[Numbers], Odds]  # the same for widths of any shape
 
 NODES = 48  # Gauss-Legendre nodes between two breakpoints of q
 STRIDE_BITS = 7  # the chain advances by 2^7 neurons at a time
@@ -39,7 +43,7 @@ MANY_STATES, MOST_STATES, MOST_SUBSETS = 256, 512, 16
 NETWORKS, CHUNK, SEED = 128, 2**17, 2020  # of the sample
 
 
-def shared(weights: Numbers, eta: float, width: Numbers) -> Odds:
+def shared(weights: Numbers, eta: float, width: Numbers, sides: int = 2) -> Odds:
     """P(every slot is met by some neuron, two slots perhaps by the same).
 
     Exact for up to 16 active weights, and for up to 511 of equal size; otherwise a sample mean with
@@ -49,24 +53,38 @@ def shared(weights: Numbers, eta: float, width: Numbers) -> Odds:
         weights: target, shape [d].
         eta: tolerance per weight.
         width: hidden neurons k, any shape.
+        sides: 2, or 1 where the slots of one side are all.
     """
-    widths = np.asarray(width, np.int64)
-    law = shared_law(weights, eta)
-    if law is None:
-        return sample(_active(weights, eta), eta, widths)
-    values = np.array([law(int(k)) for k in widths.ravel()]).reshape(*widths.shape, 2)
-    return exact_odds(values[..., 0], values[..., 1])
+    return shared_law(weights, eta, sides)(width)
 
 
-def shared_law(weights: Numbers, eta: float) -> Law | None:
-    """Width to exact (success, failure), prepared once; None where only the sample is left."""
+def shared_law(weights: Numbers, eta: float, sides: int = 2) -> OddsLaw:
+    """`shared` as a function of the widths, prepared once."""
     t = _active(weights, eta)
+    if not is_exact(t, eta):
+        return lambda width: sample(t, eta, np.asarray(width, np.int64), sides)
     if not len(t):
-        return lambda width: (1.0, 0.0)
-    states = float(np.prod(np.unique(t, return_counts=True)[1] + 1.0))
-    if states <= (MANY_STATES if len(t) <= MOST_SUBSETS else MOST_STATES):
-        return chain_law(t, eta)
-    return subset_law(t, eta) if len(t) <= MOST_SUBSETS else None
+        law: Law = lambda width: (1.0, 0.0)
+    else:
+        chain = _states(t) <= (MANY_STATES if len(t) <= MOST_SUBSETS else MOST_STATES)
+        law = (chain_law if chain else subset_law)(t, eta, sides)
+
+    def odds(width: Numbers) -> Odds:
+        widths = np.asarray(width, np.int64)
+        values = np.array([law(int(k)) for k in widths.ravel()]).reshape(*widths.shape, 2)
+        return exact_odds(values[..., 0], values[..., 1])
+
+    return odds
+
+
+def is_exact(weights: Numbers, eta: float) -> bool:
+    """Whether `shared` is exact; elsewhere only the sample is left."""
+    t = _active(weights, eta)
+    return len(t) <= MOST_SUBSETS or _states(t) <= MOST_STATES
+
+
+def _states(t: np.ndarray) -> float:
+    return float(np.prod(np.unique(t, return_counts=True)[1] + 1.0))
 
 
 def hit_probability(a: Numbers, t: np.ndarray, eta: float) -> np.ndarray:
@@ -87,21 +105,24 @@ def _active(weights: Numbers, eta: float) -> np.ndarray:
     return t[t > eta]
 
 
-def _quadrature(t: np.ndarray, eta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of da where some q > 0: Gauss-Legendre in ln a between breakpoints."""
+def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of da where some q > 0: Gauss-Legendre in ln a between breakpoints.
+
+    Half of da for one side, on which a neuron stands with chance 1/2.
+    """
     edges = np.log(np.unique(np.minimum(np.concatenate([t - eta, t + eta, [1.0]]), 1.0)))
     x, w = np.polynomial.legendre.leggauss(NODES)
     half = np.diff(edges)[:, None] / 2.0
     a = np.exp(edges[:-1, None] + half * (1.0 + x))
-    return a.ravel(), (a * half * w).ravel()
+    return a.ravel(), (a * half * w * (sides / 2.0)).ravel()
 
 
 # The chain.
 
 
-def _transition(values: np.ndarray, counts: np.ndarray, eta: float) -> np.ndarray:
+def _transition(values: np.ndarray, counts: np.ndarray, eta: float, sides: int) -> np.ndarray:
     """One neuron's step on states (c_1, c_2, ...), c_v slots of size `values[v]` filled."""
-    a, weight = _quadrature(values, eta)
+    a, weight = _quadrature(values, eta, sides)
     q, half = hit_probability(a, values, eta), len(values) // 2
     left = _filling(q[:, :half], counts[:half])
     right = _filling(q[:, half:], counts[half:])
@@ -129,9 +150,9 @@ def _filling(q: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return table
 
 
-def chain_law(t: np.ndarray, eta: float) -> Law:
+def chain_law(t: np.ndarray, eta: float, sides: int = 2) -> Law:
     """The law by powers of the chain: Phi_r is the mass in the last state after r steps."""
-    step = _transition(*np.unique(t, return_counts=True), eta)
+    step = _transition(*np.unique(t, return_counts=True), eta, sides)
     powers = [step]
     while len(powers) <= STRIDE_BITS:
         powers.append(powers[-1] @ powers[-1])
@@ -156,6 +177,9 @@ def chain_law(t: np.ndarray, eta: float) -> Law:
         return both[:, 0], both[:, 1]
 
     def law(width: int) -> tuple[float, float]:
+        if sides == 1:
+            unfilled, filled = masses(width, 1)
+            return min(float(filled[0]), 1.0), min(float(unfilled[0]), 1.0)
         start, binomial = _binomial(width)
         unfilled, filled = masses(start, len(binomial))
         return _combine(binomial, unfilled, filled)
@@ -175,9 +199,9 @@ def _binomial(k: int) -> tuple[int, np.ndarray]:
 # The subsets.
 
 
-def subset_law(t: np.ndarray, eta: float) -> Law:
+def subset_law(t: np.ndarray, eta: float, sides: int = 2) -> Law:
     """The law by inclusion and exclusion; M_T^r for real r, so that Gauss nodes can serve."""
-    a, weight = _quadrature(t, eta)
+    a, weight = _quadrature(t, eta, sides)
     q, half = hit_probability(a, t, eta), len(t) // 2
     left, left_sign = _subset_hits(q[:, :half])
     right, right_sign = _subset_hits(q[:, half:])
@@ -186,9 +210,15 @@ def subset_law(t: np.ndarray, eta: float) -> Law:
     log_miss = np.log1p(-hit.ravel())[1:]
     sign = np.outer(left_sign, right_sign).ravel()[1:]
 
+    def unfilled_after(r: np.ndarray) -> np.ndarray:
+        return np.clip(-(np.exp(np.outer(r, log_miss)) @ sign), 0.0, 1.0)
+
     def law(width: int) -> tuple[float, float]:
+        if sides == 1:
+            failure = float(unfilled_after(np.array([width]))[0])
+            return 1.0 - failure, failure
         r, binomial = _binomial_gauss(width)
-        unfilled = np.clip(-(np.exp(np.outer(r, log_miss)) @ sign), 0.0, 1.0)
+        unfilled = unfilled_after(r)
         return _combine(binomial, unfilled, 1.0 - unfilled)
 
     return law
@@ -217,22 +247,23 @@ def _binomial_gauss(k: int) -> tuple[np.ndarray, np.ndarray]:
 # The sample.
 
 
-def sample(t: np.ndarray, eta: float, widths: np.ndarray) -> Odds:
+def sample(t: np.ndarray, eta: float, widths: np.ndarray, sides: int = 2) -> Odds:
     """Average over A of 1 - prod over slots of (1 - X), X = P(slot stays empty | A).
 
-    The sum of all X has the known mean 2 sum_i (1-p_i)^k. Subtracting its deviation, times the
-    slope of the product, leaves the mean as it is and removes most of the variance.
+    The sum of all X has the known mean sides sum_i (1-p_i)^k. Subtracting its deviation, times the
+    slope of the product, leaves the mean as it is and removes most of the variance. Below a failure
+    of about 1e-4 rare networks carry what is left and the error may be several times too small.
     """
     ks, place = np.unique(widths, return_inverse=True)
     alone = np.exp(np.outer(ks, np.log1p(-product.match_probability(t, eta))))
-    slope = np.prod(1.0 - alone, axis=1) ** 2
+    slope = np.prod(1.0 - alone, axis=1) ** sides
     rng = np.random.default_rng(SEED)
     failures = np.empty((NETWORKS, len(ks)))
     for row in failures:
-        empty = np.exp(_log_empty(rng, t, eta, ks))  # [widths, sides, slots]
+        empty = np.exp(_log_empty(rng, t, eta, ks)[:, :sides])  # [widths, sides, slots]
         with np.errstate(divide="ignore"):
             failure = -np.expm1(np.sum(np.log1p(-empty), axis=(1, 2)))
-        row[:] = failure - slope * (np.sum(empty, axis=(1, 2)) - 2.0 * np.sum(alone, axis=1))
+        row[:] = failure - slope * (np.sum(empty, axis=(1, 2)) - sides * np.sum(alone, axis=1))
     mean = np.clip(np.mean(failures, axis=0), 0.0, 1.0)[place].reshape(widths.shape)
     error = np.std(failures, axis=0, ddof=1)[place].reshape(widths.shape) / np.sqrt(NETWORKS)
     return Odds(np.asarray(1.0 - mean), np.asarray(mean), np.asarray(error))

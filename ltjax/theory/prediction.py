@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.problem import Problem
-from ltjax.theory import partition, pool, product, widths
+from ltjax.problem import Neuron, Problem
+from ltjax.theory import layers, partition, pool, product, widths
+from ltjax.theory.layers import Target
+from ltjax.theory.partition import Odds
 
 ERRORS = 5.0  # standard errors to either side of a sampled curve
 
@@ -41,18 +43,72 @@ def predict(problem: Problem) -> dict[str, Prediction]:
 
     pooled/l2 and pooled/sup have none: a ticket repaired in one pass need not be the best, so that
     nothing is proved of it.
+
+    Of a network, whose widths are block sizes:
+
+        */sup        >= */tight, whose slots keep the supremum below epsilon: the proof is that of
+                     `layers.slot_tolerance`, and holds for every ticket within the tolerance.
     """
-    curves = _blocks_curves(problem)
-    if "pooled" in problem.config.constructions:
-        curves |= _pooled_curves(problem, curves)
+    if isinstance(problem.config, Neuron):
+        curves = _neuron_curves(problem, problem.config)
+    else:
+        curves = _network_curves(problem)
     names = [name for name, _ in problem.criteria if name in curves]
     return {name: Prediction(name, *curves[name]) for name in names}
 
 
+def _neuron_curves(problem: Problem, config: Neuron) -> Curves:
+    curves = _blocks_curves(problem)
+    if "pooled" in config.constructions:
+        curves |= _pooled_curves(problem, curves)
+    return curves
+
+
+def _network_curves(problem: Problem) -> Curves:
+    asked, shapes = problem.config.rules, layers.shapes(problem.target)
+    m = np.asarray(problem.grid.widths)
+    curves: Curves = {}
+    for construction in problem.config.constructions:
+        for rule in _box_rules(asked, bounded="sup"):
+            etas = [layers.slot_tolerance(rule, shapes, e) for e in problem.grid.epsilons]
+            bounds = _stack([network_bounds(construction, problem.target, eta, m) for eta in etas])
+            curves[f"{construction}/{rule}"] = _kind(*bounds), *bounds
+        if "sup" in asked:
+            lower = curves[f"{construction}/tight"][1]
+            curves[f"{construction}/sup"] = "lower", lower, np.ones_like(lower)
+    return curves
+
+
+def network_bounds(
+    construction: str, target: Target, etas: Sequence[float], m: np.ndarray
+) -> Bounds:
+    """The exact curve of the block sizes twice; or the sample's interval, cut to what is certain.
+
+    Certain are the union bound over slots, and that no input fares better than its hardest slots.
+    """
+    odds = layers.network_law(construction, target, etas)(m)
+    if not np.any(odds.error):
+        return odds.success, odds.success
+    empty = np.exp(m[:, None] * layers.network_misses(target, etas))
+    floor = np.maximum(1.0 - np.sum(empty, axis=1), 0.0)
+    hardest = [np.abs(weights).max(axis=0, keepdims=True) for weights in target]
+    ceiling = layers.network_law("separate", hardest, etas)(m).success
+    return _interval(odds, floor, ceiling)
+
+
+def _interval(odds: Odds, floor: np.ndarray, ceiling: np.ndarray) -> Bounds:
+    lower = np.clip(odds.success - ERRORS * odds.error, floor, ceiling)
+    return lower, np.clip(odds.success + ERRORS * odds.error, lower, ceiling)
+
+
+def _box_rules(asked: Sequence[str], bounded: str) -> list[str]:
+    """Those that are counted, and `tight` where it bounds the rule `bounded`."""
+    return [r for r in ("slides", "tight") if r in asked or (r == "tight" and bounded in asked)]
+
+
 def _etas(problem: Problem) -> dict[str, list[float]]:
-    """Tolerances by epsilon for the box rules that are counted, or that bound one counted."""
-    asked = problem.config.rules
-    rules = [r for r in ("slides", "tight") if r in asked or (r == "tight" and "l2" in asked)]
+    """Tolerances by epsilon for the box rules of a neuron."""
+    rules = _box_rules(problem.config.rules, bounded="l2")
     dim, epsilons = problem.config.dim, problem.grid.epsilons
     return {rule: [widths.tolerance(rule, dim, e) for e in epsilons] for rule in rules}
 
@@ -76,13 +132,16 @@ def _pooled_curves(problem: Problem, blocks: Curves) -> Curves:
     curves: Curves = {}
     for rule, etas in _etas(problem).items():
         lower, upper = _stack([shared_bounds(target, eta, ks) for eta in etas])
-        kind = "exact" if np.array_equal(lower, upper) else "bracket"
-        curves[f"shared/{rule}"] = kind, lower, upper
+        curves[f"shared/{rule}"] = _kind(lower, upper), lower, upper
         curves[f"pooled/{rule}"] = "bracket", blocks[f"blocks/{rule}"][1], upper
     if "l2" in problem.config.rules:
         l2 = np.maximum(curves["shared/tight"][1], blocks["blocks/l2"][1])
         curves["shared/l2"] = "lower", l2, np.ones_like(l2)
     return curves
+
+
+def _kind(lower: np.ndarray, upper: np.ndarray) -> str:
+    return "exact" if np.array_equal(lower, upper) else "bracket"
 
 
 def _stack(bounds: Sequence[Bounds]) -> Bounds:
@@ -104,6 +163,4 @@ def shared_bounds(target: np.ndarray, eta: float, ks: np.ndarray) -> Bounds:
     union = 1.0 - 2.0 * np.sum(np.exp(np.outer(ks, np.log1p(-p))), axis=1)
     floor = np.maximum(partition.blocks(target, eta, ks).success, union)
     ceiling = partition.both_slots(np.min(p), ks)[0]
-    reach = ERRORS * odds.error
-    lower = np.clip(odds.success - reach, floor, ceiling)
-    return lower, np.clip(odds.success + reach, lower, ceiling)
+    return _interval(odds, floor, ceiling)

@@ -9,12 +9,15 @@ Source: Malach et al. 2020, arXiv:2002.00585, for the lemma; the rest is derived
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
 
 from ltjax.problem import MAX_WIDTH, InputError
-from ltjax.theory import partition, pool, product
+from ltjax.theory import layers, partition, pool
+from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
 
 EASY, HARD = 0.01, 0.999  # success rates at the ends of a default grid
@@ -40,7 +43,7 @@ def shared_width(weights: Numbers, eta: float, delta: float) -> int:
     Exact where `pool.shared` is; elsewhere up to the standard error of its sample.
     """
     law = pool.shared_law(weights, eta)
-    failure = lambda k: law(k)[1] if law else float(pool.shared(weights, eta, k).failure)
+    failure = lambda k: float(law(k).failure)
     return _first(lambda k: failure(k) <= delta, sharp_width(weights, eta, delta))
 
 
@@ -56,18 +59,18 @@ def sharp_width(weights: Numbers, eta: float, delta: float) -> float:
     shared construction, d times as much for blocks. 1 where no weight exceeds eta.
     """
     _check_delta(delta)
-    t = np.abs(np.asarray(weights, np.float64))
-    rate = np.log1p(-product.match_probability(t[t > eta], eta))
-    mean = -np.log1p(-delta)
-    if not len(rate):
+    return _mean_empty(layers.log_misses(weights, eta, first=True), -np.log1p(-delta))
+
+
+def _mean_empty(log_misses: np.ndarray, mean: float) -> float:
+    """m >= 1 at which the mean number of empty slots, sum (1-p)^m, has fallen to `mean`."""
+    if not len(log_misses):
         return 1.0
-    if np.max(rate) == 0.0:
-        raise InputError(f"eta must leave a weight some chance of a match, got {eta:g}.")
-    excess = lambda k: np.log(2.0 * np.sum(np.exp(rate * k)) / mean)
+    excess = lambda m: np.log(np.sum(np.exp(log_misses * m)) / mean)
     if excess(1.0) <= 0.0:
         return 1.0
-    # At this width already every term is at most mean / (2 n).
-    most = max(1.0, np.log(2.0 * len(rate) / mean) / -np.max(rate))
+    # At this size already every term is at most mean / slots.
+    most = max(1.0, np.log(len(log_misses) / mean) / -np.max(log_misses))
     return float(optimize.brentq(excess, 1.0, 1.0 + most))
 
 
@@ -127,6 +130,117 @@ def default_widths(
     ks = np.geomspace(low, max(low, high), count)
     ks = np.where(ks < 100, np.round(ks), 16 * np.round(ks / 16))
     return tuple(int(k) for k in np.unique(np.clip(ks, 1, MAX_WIDTH)))
+
+
+# Block sizes of whole networks.
+
+
+class BlockSize(NamedTuple):
+    """exact: the smallest by the exact law. Else by the union bound: enough, and hardly more."""
+
+    neurons: int
+    exact: bool
+
+
+def block_size(
+    construction: str, target: Target, rule: str, epsilon: float, delta: float
+) -> BlockSize:
+    """Smallest m at which some slot of the network is missed with probability <= delta."""
+    _check_delta(delta)
+    etas = layers.slot_tolerance(rule, layers.shapes(target), epsilon)
+    if not layers.is_exact(construction, target, etas):
+        return BlockSize(_union_block(layers.network_misses(target, etas), delta), False)
+    law = layers.network_law(construction, target, etas)
+    guess = _mean_empty(layers.network_misses(target, etas), -np.log1p(-delta))
+    return BlockSize(_first(lambda m: float(law(m).failure) <= delta, guess), True)
+
+
+def layer_block_size(weights: Numbers, eta: float, delta: float, first: bool) -> int:
+    """Smallest m with sum over slots of (1-p)^m <= delta: enough for blocks and for separate.
+
+    Args:
+        weights: target of one layer, [n_out, n_in].
+        first: whether both sides are asked for.
+    """
+    _check_delta(delta)
+    return _union_block(layers.log_misses(weights, eta, first), delta)
+
+
+def _union_block(log_misses: np.ndarray, delta: float) -> int:
+    holds = lambda m: float(np.sum(np.exp(log_misses * m))) <= delta
+    return _first(holds, _mean_empty(log_misses, delta))
+
+
+def default_block_sizes(
+    target: Target, epsilons: Sequence[float], count: int = 16
+) -> tuple[int, ...]:
+    """About `count` block sizes, geometric, over which the rules `sup` and `tight` rise.
+
+    From 1, as `sup` comes a hundred times earlier than `tight`, to where that succeeds to 99.9 %
+    for the smallest epsilon. Placed by separate; blocks rise there too.
+    """
+    high = block_size("separate", target, "tight", min(epsilons), 1.0 - HARD).neurons
+    largest = MAX_WIDTH // max(n_out * n_in for n_out, n_in in layers.shapes(target))
+    sizes = np.round(np.geomspace(1.0, min(high, largest), count))
+    return tuple(int(m) for m in np.unique(sizes))
+
+
+def network_lemma_block(sizes: Sequence[int], epsilon: float, delta: float) -> int:
+    r"""Neurons a block that suffice in every layer, (64 l^2 n_in^2 n_out/epsilon^2) ln(2 N/delta).
+
+    N = l n_in n_out. Step by step, from the whole to one weight:
+
+    1.  Layers within epsilon / 2l each give (1 + epsilon/2l)^l - 1 <= e^(epsilon/2) - 1 <= epsilon
+        for epsilon <= 1 (see `layers.slot_tolerance`), and failures delta / l add up to delta.
+    2.  A layer is within that when each of its n_out neurons is to sqrt(n_out) less.
+    3.  A neuron is, when each of its n_in weights is to n_in less, as |x_q| <= 1 in the unit ball:
+        epsilon / (2 l n_in sqrt(n_out)) for a weight, failure delta / N.
+    4.  `coordinate_lemma_width` at half that error, which its box doubles.
+
+    So slots are promised to twice the tolerance of `slides`, which is within that of `tight`; to
+    `slides` itself nothing is promised, and with n_in = 1 and a weight 1 it would be false. By the
+    union bound over slots it holds for blocks and for separate alike.
+
+    Args:
+        sizes: d, n_1, ..., outputs.
+    """
+    return max(_lemma_blocks(sizes, epsilon, delta))
+
+
+def network_lemma_width(sizes: Sequence[int], epsilon: float, delta: float) -> int:
+    """Hidden neurons of the widest layer, n_in n_out blocks of the lemma's size: separate."""
+    blocks = _lemma_blocks(sizes, epsilon, delta)
+    return max(a * b * m for (a, b), m in zip(pairwise(sizes), blocks, strict=True))
+
+
+def _lemma_blocks(sizes: Sequence[int], epsilon: float, delta: float) -> list[int]:
+    _check_delta(delta)
+    depth = len(sizes) - 1
+    return [
+        coordinate_lemma_width(
+            epsilon / (4.0 * depth * n_in * n_out**0.5), delta / (depth * n_in * n_out)
+        )
+        for n_in, n_out in pairwise(sizes)
+    ]
+
+
+def asymptotic_block(rule: str, sizes: Sequence[int], epsilon: float, delta: float) -> float:
+    """Enough for any target: (4 / eta) ln(slots / delta) / ln(n_in), of the layer that asks most.
+
+    The union bound with p >= (eta/4) ln(n_in), that of the worst weight 1/sqrt(n_in). Under `tight`
+    a block is of order (l sqrt(n_in n_out) / epsilon) ln(slots / delta) / ln(n_in).
+    """
+    _check_delta(delta)
+    narrowest = min(sizes[:-1])
+    if narrowest < 2:
+        raise InputError(f"n_in must be at least 2 for the asymptotic block, got {narrowest}.")
+    pairs = list(pairwise(sizes))
+    etas = layers.slot_tolerance(rule, [(n_out, n_in) for n_in, n_out in pairs], epsilon)
+    slots = sizes[0] * sizes[1] + sum(n_in * n_out for n_in, n_out in pairs)
+    return max(
+        4.0 / eta * float(np.log(slots / delta) / np.log(n_in))
+        for (n_in, _), eta in zip(pairs, etas, strict=True)
+    )
 
 
 def _check_delta(delta: float) -> None:
