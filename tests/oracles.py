@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pyscipopt
 from scipy import optimize
 
 from ltjax.supnorm import exact
@@ -81,3 +82,101 @@ def bottleneck(size, empty):
         possible = not beyond[optimize.linear_sum_assignment(beyond)].any()
         low, high = (low, middle) if possible else (middle + 1, high)
     return limits[low]
+
+
+def slopes(weights, errors):
+    """The layers of f and of g as matrices of (x+, x-), then of the layer before: dense, float64.
+
+    Args:
+        weights: [n_out, n_in] each; errors: [side, n_out, n_in] each.
+    """
+    f = [np.hstack([weights[0], -weights[0]]), *weights[1:]]
+    g = [weights[0] + errors[0][0], -weights[0] - errors[0][-1]]
+    return f, [np.hstack(g), *(w + e[0] for w, e in zip(weights[1:], errors[1:], strict=True))]
+
+
+def distance(weights, errors, x):
+    """||f - g|| at points x [n, d], by definition."""
+    ends = []
+    for layers in slopes(weights, errors):
+        h = np.maximum(np.hstack([x, -x]), 0.0)
+        for layer in layers[:-1]:
+            h = np.maximum(h @ layer.T, 0.0)
+        ends.append(h @ layers[-1].T)
+    return np.linalg.norm(ends[0] - ends[1], axis=1)
+
+
+def integer_program(weights, errors, gap=1e-6):
+    """Bounds on the supremum of |f - g| for one output, by SCIP: a point's value, and a proof.
+
+    ReLU by a binary variable and big M from row norms; the sides of x likewise; both signs of the
+    difference. Errors are scaled up to size 1 in the objective alone.
+    """
+    lower, upper = 0.0, 0.0
+    dim = weights[0].shape[1]
+    scale = max(np.abs(e).max() for e in errors)
+    for sign in (1.0, -1.0):
+        model = pyscipopt.Model()
+        model.hideOutput()
+        model.setParam("limits/gap", gap)
+        model.setParam("numerics/feastol", 1e-7)
+        sides = [model.addVar(lb=0.0, ub=1.0) for _ in range(2 * dim)]
+        for plus, minus in zip(sides[:dim], sides[dim:], strict=True):
+            positive = model.addVar(vtype="B")
+            model.addCons(plus <= positive)
+            model.addCons(minus <= 1 - positive)
+        model.addCons(pyscipopt.quicksum(side * side for side in sides) <= 1)
+        f, g = (_program(model, sides, layers) for layers in slopes(weights, errors))
+        top = model.addVar(lb=None)
+        model.addCons(top * scale == sign * (g - f))
+        model.setObjective(top, "maximize")
+        model.optimize()
+        assert model.getStatus() in ("optimal", "gaplimit")
+        plus, minus = np.array([model.getVal(side) for side in sides]).reshape(2, 1, dim)
+        x = plus - minus
+        length = max(np.linalg.norm(x), 1e-300)
+        lower = max(lower, distance(weights, errors, x / length)[0])
+        upper = max(upper, model.getDualbound() * scale)
+    return lower, upper
+
+
+def _program(model, inputs, layers):
+    """A network's output; no activation exceeds a product of the norms below it."""
+    h, reach = inputs, 1.0
+    for layer in layers[:-1]:
+        big = reach * np.linalg.norm(layer, axis=1)
+        z = [pyscipopt.quicksum(c * x for c, x in zip(row, h, strict=True)) for row in layer]
+        h = [model.addVar(lb=0.0, ub=most) for most in big]
+        for out, before, most in zip(h, z, big, strict=True):
+            active = model.addVar(vtype="B")
+            model.addCons(out >= before)
+            model.addCons(out <= before + most * (1 - active))
+            model.addCons(out <= most * active)
+        reach *= np.linalg.norm(layer, 2)
+    return pyscipopt.quicksum(c * x for c, x in zip(layers[-1][0], h, strict=True))
+
+
+def cones(weights, errors):
+    """The supremum of |f - g| for one output and tiny networks: every pattern of signs, by NNLS.
+
+    Signs of x and of all hidden neurons of f and g fix a cone G y >= 0, y = |x| >= 0, with f - g =
+    c.y on it. Its maximum over the ball is the length of the projection of c on the cone, which is
+    min ||c + G' t|| over t >= 0.
+    """
+    nets, best = slopes(weights, errors), 0.0
+    dim, hidden = weights[0].shape[1], sum(len(w) for w in weights[:-1])
+    for sides in product((0, 1), repeat=dim):
+        chosen = np.eye(2 * dim)[[q + dim * side for q, side in enumerate(sides)]].T
+        for signs in product((0.0, 1.0), repeat=2 * hidden):
+            c, walls, signs = np.zeros(dim), [np.eye(dim)], list(signs)
+            for layers, of_net in zip(nets, (1.0, -1.0), strict=True):
+                h = chosen
+                for layer in layers[:-1]:
+                    active = np.array([signs.pop() for _ in layer])[:, None]
+                    walls.append((2.0 * active - 1.0) * (layer @ h))
+                    h = active * (layer @ h)
+                c = c + of_net * (layers[-1] @ h)[0]
+            for side in (c, -c):
+                if np.linalg.norm(side) > best:
+                    best = max(best, optimize.nnls(np.concatenate(walls).T, -side)[1])
+    return best

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import ball, brute_force, difference, supremum
+from oracles import ball, brute_force, cones, difference, distance, slopes, supremum
 
+from ltjax.network import Pair
 from ltjax.supnorm import exact
 
 NOWHERE = np.array([])  # no threshold to decide
@@ -155,3 +156,65 @@ def test_bounds_of_the_device_hold(dim):
     signed = np.array([1.0, -1.0])[:, None] * errors
     sides = [np.linalg.norm(np.maximum(s * signed, 0.0).max(axis=1), axis=1) for s in (1, -1)]
     np.testing.assert_allclose(high, np.maximum(*sides), rtol=1e-5)
+
+
+def plane_pair(sizes, seed, sides=2, eta=0.05, last="linear"):
+    rng = np.random.default_rng([seed, *sizes])
+    shapes = list(zip(sizes, (2, *sizes[:-1]), strict=True))
+    weights = tuple(rng.normal(size=shape) * shape[1] ** -0.5 for shape in shapes)
+    errors = [rng.uniform(-eta, eta, (1, *shape)) for shape in shapes]
+    errors[0] = rng.uniform(-eta, eta, (sides, *shapes[0]))
+    return Pair(weights, tuple(errors), last)
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("sizes", [(1,), (2, 1), (3, 1), (2, 2, 1)])
+def test_the_circle_agrees_with_every_pattern(sizes, sides):
+    for seed in range(3):
+        pair = plane_pair(sizes, seed, sides)
+        expected = cones(*pair[:2])
+        np.testing.assert_allclose(exact.circle_supremum(pair), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("last", ["linear", "relu"])
+@pytest.mark.parametrize("sizes", [(3,), (8, 1), (6, 3), (5, 4, 2), (4, 3, 5, 4, 1)])
+def test_the_circle_is_the_best_of_its_points(sizes, last):
+    n, x = 20_000, ball(2, 20_000)
+    for seed in range(5):
+        pair = plane_pair(sizes, seed, last=last)
+        found = exact.circle_supremum(pair)
+        clip = (lambda z: np.maximum(z, 0.0)) if last == "relu" else (lambda z: z)
+        outputs = [clip(plain(layers, x)) for layers in slopes(*pair[:2])]
+        reached = np.linalg.norm(outputs[0] - outputs[1], axis=1).max()
+        # Between two points f and g move by at most their slopes times half a step.
+        slope = sum(np.prod([np.linalg.norm(w, 2) for w in net]) for net in slopes(*pair[:2]))
+        assert reached <= found * (1 + 1e-12)
+        assert found <= reached + 2**0.5 * slope * np.pi / n
+
+
+def plain(layers, x):
+    h = np.maximum(np.hstack([x, -x]), 0.0)
+    for layer in layers[:-1]:
+        h = np.maximum(h @ layer.T, 0.0)
+    return h @ layers[-1].T
+
+
+def test_a_planted_fault_on_the_circle_is_caught():
+    wrong = 0
+    for seed in range(10):
+        pair = plane_pair((3, 1), seed)
+        first, *errors = pair.errors
+        planted = pair._replace(errors=(first * np.array([1.0, -1.0])[:, None, None], *errors))
+        expected = distance(*pair[:2], ball(2, 20_000)).max()
+        wrong += abs(exact.circle_supremum(planted) - expected) > 1e-2 * expected
+    assert wrong > 5
+
+
+def test_the_circle_finds_a_corner_and_a_singular_vector():
+    # g - f = 0.3 relu(x_1) is largest on an axis; with three outputs E = diag(3, 1) R on one side
+    # of no wall at all, it is the largest singular value, wherever R turns it.
+    corner = Pair((np.eye(2), np.ones((1, 2))), (np.zeros((2, 2, 2)), np.array([[[0.3, 0.0]]])))
+    np.testing.assert_allclose(exact.circle_supremum(corner), 0.3, rtol=1e-14)
+    turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
+    linear = Pair((np.ones((3, 2)),), ((np.array([[3.0, 0], [0, 1], [0, 0]]) @ turn)[None],))
+    np.testing.assert_allclose(exact.circle_supremum(linear), 3.0, rtol=1e-14)

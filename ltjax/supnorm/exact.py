@@ -19,6 +19,8 @@ always an upper bound; any y is a lower bound. Sides are numbered 0 for +, 1 for
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.network import Pair, difference
+
 MAX_SIDES = 16  # coordinates whose side is a real choice: 2^16 orthants are still tried
 LAMBDAS = np.linspace(0.0, 1.0, 33)
 ROUNDING = 1e-12  # relative, added outwards to float64 results
@@ -187,3 +189,52 @@ def _point(lam, alpha, beta):
     norm = np.linalg.norm(y, axis=-1)
     value = np.minimum(np.einsum("nd,nd->n", alpha, y), np.einsum("nd,nd->n", beta, y))
     return np.where(norm > 0, np.maximum(value, 0.0) / np.where(norm > 0, norm, 1.0), 0.0)
+
+
+# Two inputs, any number of layers and outputs: the ball's edge is a circle.
+
+
+def circle_supremum(pair: Pair) -> float:
+    """The supremum over the unit disc of ||f - g||, for networks of two inputs, to rounding.
+
+    Between neighbouring angles at which x_i or a pre-activation of f or of g changes its sign,
+    f - g = M x. There ||M x||^2 is a constant and a cosine of twice the angle, so that its maximum
+    is at a singular vector of M or at an end. The arcs are refined layer by layer; they only say
+    where to look: the value is that of `network.difference` at the best of these points.
+
+    Args:
+        pair: one pair, `errors` without leading axes.
+    """
+    ends = np.linspace(0.0, 2.0 * np.pi, 5)
+    f = change = np.tile(np.eye(2), (4, 1, 1))  # activations of f and g - f, as matrices on an arc
+    for i, (weights, errors) in enumerate(zip(pair.weights, pair.errors, strict=True)):
+        if i == 0:
+            # By quadrant: the first input is negative in the second and third, the second after.
+            sides = np.array([[0, 0], [-1, 0], [-1, -1], [0, -1]])
+            change = errors[sides, :, np.arange(2)].swapaxes(1, 2)
+        else:
+            change = weights @ change + errors[0] @ (f + change)
+        f = weights @ f
+        if i + 1 < len(pair.weights) or pair.last == "relu":
+            ends, parents = _split(ends, np.concatenate([f, f + change], axis=1))
+            f, g = f[parents], (f + change)[parents]
+            x = _at_angle(0.5 * (ends[1:] + ends[:-1]))[..., None]
+            f, g = (np.where(h @ x > 0, h, 0.0) for h in (f, g))
+            change = g - f
+    squares = change.swapaxes(1, 2) @ change
+    double = np.arctan2(2.0 * squares[:, 0, 1], squares[:, 0, 0] - squares[:, 1, 1])
+    angles = np.concatenate([ends, 0.5 * double, 0.5 * double + np.pi])
+    return float(np.linalg.norm(difference(pair, _at_angle(angles).T), axis=0).max())
+
+
+def _at_angle(angle):
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _split(ends, rows):
+    """Cut arcs where one of their rows [arc, n, 2] vanishes; and the arc each one comes from."""
+    zero = np.arctan2(-rows[..., 0], rows[..., 1]) % np.pi
+    zero = np.stack([zero, zero + np.pi])
+    inside = (ends[:-1, None] < zero) & (zero < ends[1:, None])
+    finer = np.unique(np.concatenate([ends, zero[inside]]))
+    return finer, np.searchsorted(ends, finer[:-1], side="right") - 1
