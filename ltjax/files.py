@@ -1,8 +1,12 @@
 """Files: opened under a lock, or replaced as a whole. What can go wrong is one line to the user."""
 
 import fcntl
+import io
 import os
+import zipfile
+from collections.abc import Sequence
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +74,69 @@ def read_array(path: FilePath, name: str) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def check_picture(path: FilePath, name: str) -> None:
-    """`InputError` unless a picture may be put there, long before there is one to put."""
-    if Path(path).suffix not in PICTURES:
-        raise InputError(f"{name} must end in {', '.join(PICTURES)}, got {path}.")
+def read_arrays(path: FilePath, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file in its order; `name` says what for. Nothing in it is executed."""
+    path = Path(path)
+    try:
+        check_regular(path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} cannot be read from {path}: {error.strerror}.") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            return {
+                member.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(members.read(member)), allow_pickle=False
+                )
+                for member in members.namelist()
+            }
+    except Exception:  # whatever foreign bytes can do to a parser
+        raise InputError(f"{name} must be a whole .npz file of plain arrays, got {path}.") from None
+
+
+def read_network(path: FilePath, name: str) -> list[np.ndarray]:
+    """Weight matrices [out, in] of a bias-free network, layer by layer, from a .npz file.
+
+    Returns:
+        float64, in the file's order; each takes as many inputs as the one before has outputs.
+    """
+    arrays = read_arrays(path, name)
+    if not arrays:
+        raise InputError(f"{name} must hold a weight matrix a layer, got no arrays in {path}.")
+    layers = [_matrix(values, name, layer) for layer, values in arrays.items()]
+    for (one, before), (two, after) in pairwise(zip(arrays, layers, strict=True)):
+        if len(before) != after.shape[1]:
+            raise InputError(
+                f"{name} must chain, as matrices [out, in] do: {one} has {len(before)} outputs, "
+                f"{two} has {after.shape[1]} inputs."
+            )
+    return layers
+
+
+def _matrix(values: np.ndarray, name: str, layer: str) -> np.ndarray:
+    """One layer as float64, or `InputError`."""
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{name} must be real numbers, got {values.dtype} in {layer}.")
+    if values.ndim == 1:
+        raise InputError(
+            f"{name} must have no biases, as the theorem has none, got the vector {layer}: leave "
+            f"it out of the file if it is zero, otherwise train again without biases."
+        )
+    if values.ndim != 2 or not values.size:
+        shape = list(values.shape)
+        raise InputError(f"{name} must hold matrices [out, in], got shape {shape} in {layer}.")
+    with np.errstate(over="ignore"):  # of longer floats, to inf
+        values = values.astype(np.float64)
+    if not np.all(np.isfinite(values)):
+        found = values[~np.isfinite(values)][0]
+        raise InputError(f"{name} must be finite, got {found} in {layer}.")
+    return values
+
+
+def check_output(path: FilePath, name: str, suffixes: Sequence[str] = PICTURES) -> None:
+    """`InputError` unless a file may be put there, long before there is one to put."""
+    if Path(path).suffix not in suffixes:
+        raise InputError(f"{name} must end in {', '.join(suffixes)}, got {path}.")
     try:
         _check_replaceable(Path(path))
         folder = next(p for p in Path(os.path.realpath(path)).parents if p.exists())

@@ -1,0 +1,68 @@
+"""A ticket as text, in lines `name: value`: its verdict, and what it takes beside other ways.
+
+Pure functions; the command line prints what they return.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from ltjax import theory
+from ltjax.network import Pair, active_weights
+from ltjax.supnorm import certificate
+from ltjax.ticket_files import Ticket, to_bytes
+from ltjax.tickets import Layers, Verdict
+
+FLOAT32 = 4  # bytes of a weight
+MAX_BITS = 52  # of a weight on a grid
+
+
+def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
+    """The short report of a ticket and the target that it belongs to."""
+    shapes = list(zip(pairwise(ticket.sizes), ticket.widths, ticket.blocks, strict=True))
+    size = sum(layer.size for layer in layers)
+    bits = coarsest_grid(ticket, layers)
+    rows = {
+        "verdict": verdict.word,
+        "lower bound": f"{verdict.lower:.6g}",
+        "upper bound": f"{verdict.upper:.6g}",
+        "epsilon": f"{ticket.epsilon:g}",
+        "scale": f"{ticket.scale:.6g} = {' x '.join(f'{s:.6g}' for s in ticket.scales)}",
+        "epsilon / scale": f"{ticket.epsilon / ticket.scale:.6g}",
+        "random network": f"seed {ticket.seed}, {ticket.construction}",
+        **{
+            f"layer {i}": f"{n_in} -> {width:,} -> {n_out}, block size {m:,}"
+            for i, ((n_in, n_out), width, m) in enumerate(shapes, 1)
+        },
+        "random weights": f"{sum(width * (a + b) for (a, b), width, _ in shapes):,}",
+        "active weights": f"{active_weights(ticket.neurons):,}",
+        "active weights, at most": f"{theory.active_weights_bound(ticket.sizes):,}",
+        "weights of the target": f"{sum(map(np.count_nonzero, layers)):,}",
+        "bytes": f"{len(to_bytes(ticket)):,}",
+        "bytes of the target in float32": f"{FLOAT32 * size:,}",
+        "bytes of the target on a grid": f"{-(-bits * size // 8):,} (within epsilon, {bits} bits)"
+        if bits
+        else "none is within epsilon",
+    }
+    return "\n".join(f"{name}: {value}" for name, value in rows.items())
+
+
+def coarsest_grid(ticket: Ticket, layers: Layers) -> int | None:
+    """Bits a weight with which the target, rounded, is still certified to the ticket's epsilon.
+
+    Each layer has a uniform grid about 0, of 2^bits - 1 points and as wide as its weights.
+    """
+    weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
+    for bits in range(2, MAX_BITS + 1):
+        errors = tuple((_rounded(w, 2 ** (bits - 1) - 1) - w)[None, None] for w in weights)
+        if (
+            certificate.upper(Pair(weights, errors, ticket.last))[0] * ticket.scale
+            <= ticket.epsilon
+        ):
+            return bits
+    return None
+
+
+def _rounded(weights: np.ndarray, steps: int) -> np.ndarray:
+    step = np.abs(weights).max() / steps or 1.0
+    return np.round(weights / step) * step

@@ -1,0 +1,261 @@
+"""Tickets of a user's own network: found by its seed, bounded from both sides, checked again.
+
+A target f of depth l, without biases, is divided layer by layer by scales s_i until it meets the
+theorem's hypotheses. ReLU is homogeneous, so f = S f' with S = prod s_i, and
+
+    sup ||f - S g~|| <= epsilon    exactly when    sup ||f' - g~|| <= epsilon / S
+
+for a pruned random network g~. The scales are the least that do, below 1 where a layer is small:
+in block sizes the tolerance gained on every layer is worth more than the larger weights cost.
+
+A verdict needs the ticket and the target alone: the kept weights are drawn again by numpy, and
+certified in float64 on the host. The search, in float32, only chose the neurons.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ltjax import draws, problem, theory
+from ltjax.network import Pair
+from ltjax.problem import MAX_WIDTH, InputError
+from ltjax.ticket_files import Ticket, block_counts, digest, read, to_bytes
+
+__all__ = [
+    "Ticket",
+    "Verdict",
+    "bracket",
+    "effective",
+    "errors",
+    "evaluate",
+    "prune",
+    "read",
+    "rescale",
+    "to_bytes",
+    "verify",
+]
+
+DEFAULT_MAX_WIDTH = 2**24
+ULP = 2.0**-52
+
+Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
+
+
+class Verdict(NamedTuple):
+    """What a ticket is worth.
+
+    belongs: whether it was made for this target.
+    lower, upper: bracket on the supremum over the unit ball of ||f - S g~||; [0, inf] where the
+        ticket does not belong, and lower is 0 where the upper bound says enough.
+    epsilon: the error that the ticket claims to stay below.
+    """
+
+    belongs: bool
+    lower: float
+    upper: float
+    epsilon: float
+
+    @property
+    def holds(self) -> bool:
+        return self.belongs and self.upper <= self.epsilon
+
+    @property
+    def word(self) -> str:
+        if not self.belongs:
+            return "ANOTHER TARGET"
+        return (
+            "HOLDS" if self.holds else "REFUTED" if self.lower > self.epsilon else "NOT CERTIFIED"
+        )
+
+
+def rescale(layers: Layers) -> tuple[list[np.ndarray], tuple[float, ...]]:
+    """A network that fills the hypotheses, ||W|| <= 1 and |w| <= 1/sqrt(n_in), and the scales."""
+    with np.errstate(over="ignore"):
+        scales = tuple(max(problem.hypotheses(layer)) or 1.0 for layer in layers)
+    if not 0.0 < math.prod(scales) < math.inf:
+        raise InputError(f"target must be of a size that float64 can hold, got scales {scales}.")
+    return [layer / s for layer, s in zip(layers, scales, strict=True)], scales
+
+
+def prune(
+    layers: Layers,
+    last: str = "linear",
+    *,
+    epsilon: float,
+    delta: float = 0.05,
+    seed: int = 0,
+    construction: str = "blocks",
+    max_width: int = DEFAULT_MAX_WIDTH,
+    rescaling: bool = True,
+) -> Ticket:
+    """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
+
+    Args:
+        layers: weight matrices [n_out, n_in], as `files.read_network` returns them.
+        last: linear or relu.
+        epsilon: error allowed over the unit ball, in the units of the target.
+        construction: blocks or separate.
+        max_width: hidden neurons that a random layer may have.
+        rescaling: whether a target outside the theorem's hypotheses may be divided.
+    """
+    sizes = (layers[0].shape[1], *map(len, layers))
+    config = problem.Network(sizes=sizes, last=last, constructions=(construction,))
+    problem.check_seed(seed)
+    if not 0.0 < epsilon < math.inf:
+        raise InputError(f"epsilon must be positive and finite, got {epsilon:g}.")
+    if not 0.0 < delta < 1.0:
+        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
+    if not 1 <= max_width <= MAX_WIDTH:
+        raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
+    if not rescaling:
+        problem.check_network(layers, config.shapes)
+    scaled, scales = rescale(layers) if rescaling else (layers, (1.0,) * len(layers))
+    counts = block_counts(construction, sizes)
+
+    def blocks(epsilon):
+        return block_sizes(scaled, epsilon / math.prod(scales), delta)
+
+    def widths(epsilon):
+        return [m * count for m, count in zip(blocks(epsilon), counts, strict=True)]
+
+    _check_width(widths, epsilon, max_width)
+    return Ticket(
+        seed=seed,
+        sizes=sizes,
+        last=last,
+        construction=construction,
+        scales=scales,
+        blocks=blocks(epsilon),
+        ranks=_search(scaled, widths(epsilon), seed, construction),
+        target=digest(layers, last),
+        epsilon=float(epsilon),
+    )
+
+
+def block_sizes(layers: Layers, epsilon: float, delta: float) -> tuple[int, ...]:
+    """Neurons a block with which every slot is met, but with probability delta, by rule tight."""
+    etas = theory.slot_tolerance("tight", [layer.shape for layer in layers], epsilon)
+    return tuple(
+        theory.layer_block_size(layer, eta, delta / len(layers), first=i == 0)
+        for i, (layer, eta) in enumerate(zip(layers, etas, strict=True))
+    )
+
+
+def _check_width(widths: Callable, epsilon: float, max_width: int) -> None:
+    """`InputError` where a layer must be wider, with the error that this width allows."""
+    width, layer = max((width, i) for i, width in enumerate(widths(epsilon), 1))
+    if width <= max_width:
+        return
+    tried = (float(f"{epsilon * 1.2**step:.2g}") for step in range(1, 100))
+    enough = next((larger for larger in tried if max(widths(larger)) <= max_width), None)
+    raise InputError(
+        f"max-width must be at least {width} for epsilon {epsilon:g}, the hidden neurons that "
+        f"layer {layer} needs, got {max_width}"
+        + ("." if enough is None else f"; it would do for epsilon {enough:g}.")
+    )
+
+
+def _search(scaled, widths, seed, construction) -> tuple[np.ndarray, ...]:
+    """Ranks [side, n_out, n_in] of the nearest products in every layer's blocks."""
+    import jax
+    import jax.numpy as jnp
+
+    from ltjax.search import nearest
+
+    find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
+    key = tuple(map(jnp.asarray, _key(seed)))
+    counts = block_counts(construction, (scaled[0].shape[1], *map(len, scaled)))
+    ranks = []
+    for i, (layer, width, count) in enumerate(zip(scaled, widths, counts, strict=True)):
+        target = jnp.asarray(layer, jnp.float32)[..., None]
+        slots = find(key, i, target, jnp.array([width], jnp.int32), 2 if i == 0 else 1)
+        kept = np.asarray(slots.neuron)[0, 0, ..., 0]
+        ranks.append(np.where(kept < 0, -1, kept // count))
+    return tuple(ranks)
+
+
+def _key(seed: int):
+    """Of trial 0: two uint32 words of shape [1]."""
+    zero = np.zeros(1, np.uint32)
+    return draws.trial_key(np.full_like(zero, seed), zero)
+
+
+def effective(ticket: Ticket) -> list[np.ndarray]:
+    """The matrices C of g~, [side, n_out, n_in] a layer, from the kept weights alone.
+
+    A kept neuron acts on the side of its weight W, whichever slot names it: whatever positions a
+    file holds, these are the matrices of the network that it masks.
+    """
+    return [_effective(_key(ticket.seed), i, kept) for i, kept in enumerate(ticket.neurons)]
+
+
+def _effective(key, layer: int, kept: np.ndarray) -> np.ndarray:
+    sides, n_out, n_in = kept.shape
+    neuron = np.maximum(kept, 0).astype(np.uint32)
+    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
+    output, hidden = (
+        draws.uniform(draws.word(draws.stream(key, layer, role), neuron, at)).astype(np.float64)
+        for role, at in zip((draws.OUTPUT, draws.HIDDEN), index, strict=True)
+    )
+    counted = kept >= 0
+    counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
+    there = [(hidden > 0) == (side == 0) for side in range(sides)]
+    return np.stack([np.sum(output * hidden * (counted & on), axis=0) for on in there])
+
+
+def evaluate(ticket: Ticket, x: np.ndarray) -> np.ndarray:
+    """S g~ at the points x [n, d], from seed and kept positions alone: [n, outputs], float64."""
+    h = np.asarray(x, np.float64).T
+    for i, matrix in enumerate(effective(ticket)):
+        # Only the first layer has a side for negative inputs, and only there inputs are negative.
+        z = matrix[0] @ np.maximum(h, 0.0) - matrix[-1] @ np.maximum(-h, 0.0)
+        h = np.maximum(z, 0.0) if i + 1 < len(ticket.blocks) or ticket.last == "relu" else z
+    return ticket.scale * h.T
+
+
+def errors(ticket: Ticket, layers: Layers) -> Pair:
+    """The target divided by the scales, and the ticket as its one neighbour, in float64."""
+    with np.errstate(over="ignore"):
+        weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
+    problem.check_network(weights, [w.shape for w in weights], "target / scales")
+    pairs = zip(effective(ticket), weights, strict=True)
+    return Pair(weights, tuple((c - w)[None] for c, w in pairs), ticket.last)
+
+
+def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, float]:
+    """Bounds on the supremum over the unit ball of ||f - S g~||, in the units of the target.
+
+    Args:
+        layers: the target as given, of the ticket's shapes.
+        lower: whether to look for a point with a large error; 0 is the lower bound otherwise.
+    """
+    from ltjax.supnorm import certificate
+
+    pair, scale = errors(ticket, layers), ticket.scale
+    # Weights were rounded when they were divided, errors when they were subtracted: by half an ulp.
+    sizes = [(np.linalg.norm(w), np.linalg.norm(e)) for w, e in zip(*pair[:2], strict=True)]
+    rounding = ULP * sum(map(sum, sizes)) * math.prod(1.0 + error for _, error in sizes)
+    outwards = 1 + 2 * len(pair.weights) * ULP
+    upper = scale * float(certificate.upper(pair)[0] + rounding) * outwards
+    if not lower:
+        return 0.0, upper
+    from ltjax.supnorm import ascent
+
+    value, _ = ascent.lower(pair)
+    return max(scale * float(value[0] - rounding) / outwards, 0.0), upper
+
+
+def verify(ticket: Ticket, layers: Layers, lower: bool = False) -> Verdict:
+    """Decide whether a ticket is one of this target, from the two alone.
+
+    Args:
+        lower: whether to look for a point with a large error even where the ticket holds.
+    """
+    if digest(layers, ticket.last) != ticket.target:
+        return Verdict(False, 0.0, math.inf, ticket.epsilon)
+    low, high = bracket(ticket, layers, lower)
+    if not lower and not high <= ticket.epsilon:
+        low, high = bracket(ticket, layers)
+    return Verdict(True, low, high, ticket.epsilon)
