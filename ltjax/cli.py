@@ -1,6 +1,6 @@
-"""The command line: flags, printing, progress, exit codes. The only module that prints.
+"""The command line: parsing, printing, progress, exit codes. The only module that prints.
 
-Exit codes: 0 done, 2 unusable input, 75 interrupted and resumable; 1 is for a claim that is false.
+Exit codes: 0 done, 1 the claim is false, 2 unusable input, 75 interrupted and resumable.
 """
 
 import contextlib
@@ -10,200 +10,20 @@ import re
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes
 
-# Modules that bring numpy, scipy, jax or matplotlib are imported by the command that needs them:
-# help answers at once.
 from ltjax import __version__
+from ltjax.commands import CurveCommand
+from ltjax.ticket_commands import TicketCommand
 
-DONE, UNUSABLE, INTERRUPTED = 0, 2, 75
+DONE, FALSE, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
 LOG_SECONDS = 30.0  # between progress lines where standard error is no terminal
 FRAME = re.compile(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|-{4,}")  # of the parser: colours and rules
 
-PICTURE = "Picture to draw: .pdf, .svg or .png."
-
-File = Annotated[str, arg(metavar="FILE")]
-NewFile = Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")]
-Flag = Annotated[bool, arg(help_behavior_hint="")]
-Dim = Annotated[
-    int | None,
-    arg(metavar="D", help="Input dimension, 8 unless the target says.", help_behavior_hint=""),
-]
-Epsilons = Annotated[
-    tuple[float, ...], arg(metavar="E [E ...]", help="Errors allowed over the unit ball.")
-]
-Target = Annotated[
-    str, arg(help="worst (|w_i| = 1/sqrt(d), mixed signs), random (one, by seed) or a .npy file.")
-]
-Rule = Annotated[str, arg(metavar="RULE", help="slides, tight, l2 or sup; or one, as blocks/sup.")]
-All = Annotated[Flag, arg(help="Show every width, not a readable handful.")]
-Delta = Annotated[float, arg(help="Failure probability for which the needed width is told.")]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Measure how often pruning succeeds, as a function of width.
-
-    Draws random two-layer ReLU networks, prunes each to one neuron as the proof does, and counts
-    successes at every width beside the exact curve. The same line again goes on where it was.
-
-    Try:
-      ltjax curve neuron
-      ltjax curve neuron --dim 8 --out runs/neuron.jsonl --figure runs/neuron.svg
-      ltjax curve neuron --target weights.npy --constructions pooled --criterion sup
-    """
-
-    experiment: Positional[Annotated[Literal["neuron"], arg(help="What is pruned to.")]]
-    dim: Dim = None
-    epsilon: Epsilons = (0.5, 0.2, 0.1)
-    target: Target = "worst"
-    widths: Annotated[
-        tuple[int, ...] | None,
-        arg(
-            metavar="K [K ...]",
-            help="Hidden neurons, by default about 40 numbers over which the exact curves rise.",
-            help_behavior_hint="",
-        ),
-    ] = None
-    constructions: Annotated[
-        tuple[Literal["blocks", "pooled"], ...], arg(help="Which masks to search.")
-    ] = ("blocks", "pooled")
-    rules: Annotated[
-        tuple[Literal["slides", "tight", "l2", "sup"], ...],
-        arg(help="What is counted; sup is the dearest."),
-    ] = ("slides", "tight", "l2", "sup")
-    trials: Annotated[int, arg(help="Random networks, in all.")] = 20_000
-    seed: Annotated[int, arg(help="0 to 2^32 - 1; the same seed gives the same counts.")] = 0
-    out: Annotated[NewFile, arg(help="Record to begin, or to go on with.")] = None
-    figure: Annotated[NewFile, arg(help=PICTURE)] = None
-    criterion: Rule = "tight"
-    all: All = False
-    delta: Delta = 0.05
-    device: Annotated[
-        Literal["auto", "cpu", "gpu", "tpu"], arg(help="Where to run; never falls back.")
-    ] = "auto"
-    quiet: Annotated[Flag, arg(help="No progress.")] = False
-
-    def __call__(self) -> None:
-        from ltjax import curves, files
-        from ltjax.problem import InputError
-
-        check_delta(self.delta)
-        # All that can be refused is refused before the first trial.
-        if self.figure is not None:
-            files.check_picture(self.figure, "figure")
-            if self.out is not None and os.path.realpath(self.out) == os.path.realpath(self.figure):
-                raise InputError(f"figure and out must be two files, got {self.out} for both.")
-        problem = curves.neuron(
-            dim=self.dim,
-            epsilons=self.epsilon,
-            widths=self.widths,
-            target=self.target,
-            constructions=self.constructions,
-            rules=self.rules,
-            seed=self.seed,
-        )
-        watched, *_ = curves.chosen(problem, self.criterion)
-        with Progress(self.trials, watched, self.quiet) as progress:
-            tally = curves.run(problem, self.trials, self.out, self.device, progress)
-        print(curves.table(tally, self.criterion, self.all, self.delta))
-        if self.figure is not None:
-            curves.plot(tally, self.figure, self.criterion, delta=self.delta)
-            print(f"figure: {self.figure}")
-        if self.out is not None:
-            print(f"record: {self.out}")
-
-
-@dataclass(frozen=True)
-class Width:
-    """Tell the width that theory asks for, without drawing anything.
-
-    Try:
-      ltjax width --dim 16 --epsilon 0.1 --delta 0.05
-    """
-
-    dim: Dim = None
-    epsilon: Epsilons = (0.1,)
-    delta: Delta = 0.05
-    target: Target = "worst"
-    seed: Annotated[int, arg(help="Of a random target.")] = 0
-
-    def __call__(self) -> None:
-        from ltjax import curves, report
-
-        check_delta(self.delta)
-        problem = curves.neuron(self.dim, self.epsilon, (1,), self.target, seed=self.seed)
-        print(report.widths(problem, self.delta))
-
-
-@dataclass(frozen=True)
-class Show:
-    """Show what a record holds.
-
-    Try:
-      ltjax show runs/neuron.jsonl --criterion blocks/sup --all
-      ltjax show runs/neuron.jsonl --csv > neuron.csv
-    """
-
-    record: Positional[Annotated[File, arg(help="Record.")]]
-    criterion: Rule = "tight"
-    all: All = False
-    csv: Annotated[Flag, arg(help="All counts, for a spreadsheet.")] = False
-    delta: Delta = 0.05
-
-    def __call__(self) -> None:
-        from ltjax import curves, records
-
-        check_delta(self.delta)
-        tally = records.load([self.record])
-        if self.csv:
-            print(records.to_csv(tally), end="")
-        else:
-            print(curves.table(tally, self.criterion, self.all, self.delta))
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Draw one or several records in one figure.
-
-    Try:
-      ltjax plot runs/neuron.jsonl runs/other.jsonl --out fig.pdf
-    """
-
-    records: Positional[
-        Annotated[
-            tuple[str, ...], arg(metavar="FILE [FILE ...]", help="Records.", help_behavior_hint="")
-        ]
-    ]
-    out: Annotated[File, arg(help=PICTURE)]
-    criterion: Rule = "tight"
-    delta: Delta = 0.05
-
-    def __call__(self) -> None:
-        from ltjax import curves, files, records
-        from ltjax.problem import InputError
-
-        check_delta(self.delta)
-        files.check_picture(self.out, "out")
-        if not self.records:
-            raise InputError("records must name at least one file, got none.")
-        tallies = [records.load([record]) for record in self.records]
-        curves.plot(tallies, self.out, self.criterion, self.records, self.delta)
-        print(f"figure: {self.out}")
-
-
-def check_delta(delta: float) -> None:
-    from ltjax.problem import InputError
-
-    if not 0.0 < delta < 1.0:
-        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
-
-
-Command = Curve | Width | Show | Plot
+Command = CurveCommand | TicketCommand
 
 DESCRIPTION = f"""ltjax {__version__}: strong lottery tickets, counted.
 
@@ -290,6 +110,7 @@ def _one_line(box: str) -> str:
     parts = [" ".join(part.split()).rstrip(".") for part in text.split("\n\n")]
     helps = ("Argument helptext", "For full helptext")
     said = ". ".join(part for part in parts if part and not part.startswith(helps)) + "."
+    said = re.sub(r"( in ltjax [a-z ]*--help)+", "", said)
     # Of all types that a flag may have, the last is the one worth naming.
     return re.sub(r"no type matching .* - [^:]*: ", "", said)
 
@@ -297,15 +118,18 @@ def _one_line(box: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     command = parse(argv)
-    from ltjax.problem import InputError, WrongKernelError
+    from ltjax.problem import FalseClaimError, InputError, WrongKernelError
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as control-C
-    resumable = isinstance(command, Curve) and command.out is not None
+    resumable = getattr(command, "resumable", False)
     later = "; the same command goes on from its record" if resumable else ""
     try:
-        command()
+        for text in command(Progress):
+            print(text)
         sys.stdout.flush()
         return DONE
+    except FalseClaimError as error:
+        return complain(str(error), FALSE)
     except (InputError, WrongKernelError) as error:
         return complain(str(error), UNUSABLE)
     except KeyboardInterrupt:

@@ -5,35 +5,22 @@ a new experiment is a new row. Below it, the verbs: `run`, `predict`, `table`, `
 """
 
 import importlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 import ltjax
-from ltjax import draws, files, report, theory
+from ltjax import files, report, theory
 from ltjax.estimates import Series
 from ltjax.files import FilePath
-from ltjax.problem import (
-    CONSTRUCTIONS,
-    RULES,
-    Grid,
-    InputError,
-    Neuron,
-    Problem,
-    check_seed,
-    check_target,
-)
+from ltjax.problem import InputError, Problem
 from ltjax.records import Log
 from ltjax.tally import Batch, Memory, Tally
 
 Watch = Callable[[Batch | None, Memory], None]
 
 MAX_TRIALS = 2**32  # a trial number is one word of an address
-MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target
 DELTA = 0.05  # failure probability for which widths are answered, unless another is asked for
 
 
@@ -42,65 +29,21 @@ class Curve(NamedTuple):
 
     experiment: str
     predict: Callable[[Problem], Mapping[str, theory.Prediction]]
-    lemma: Callable[[int, float, float], int]  # width promised for dim, epsilon, delta
+    lemma: Callable[[Problem, float, float], int]  # width promised for epsilon and delta
 
 
-CURVES = {"neuron": Curve("ltjax.experiments.neuron", theory.predict, theory.lemma_width)}
-
-
-def neuron(
-    dim: int | None = None,
-    epsilons: Sequence[float] = (0.5, 0.2, 0.1),
-    widths: Sequence[int] | None = None,
-    target: FilePath | Sequence[float] | np.ndarray = "worst",
-    constructions: Sequence[str] = CONSTRUCTIONS,
-    rules: Sequence[str] = RULES,
-    seed: int = 0,
-) -> Problem:
-    """The problem of pruning a random two-layer network to one neuron f(x) = relu(w.x).
-
-    Args:
-        dim: input dimension d; by default that of the target, or 8.
-        epsilons: errors allowed, in (0, 1).
-        widths: hidden neurons k of the random network; by default about 40, over which the exact
-            curves rise from 1 % to 99.9 %.
-        target: worst (all |w_i| = 1/sqrt(d), signs alternating), random (one target, drawn from
-            the seed), a path to a .npy file, or the weights themselves.
-        constructions: blocks and pooled, or one of them.
-        rules: of slides, tight, l2 and sup; sup is the dearest.
-        seed: 0 <= seed < 2^32.
-    """
-    weights = _target(target, dim, check_seed(seed))
-    config = Neuron(dim=len(weights), constructions=tuple(constructions), rules=tuple(rules))
-    grid = Grid(widths=(1,) if widths is None else tuple(widths), epsilons=tuple(epsilons))
-    if min(grid.epsilons) < MIN_EPSILON:
-        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {min(grid.epsilons):g}.")
-    if widths is None:
-        rising = theory.default_widths(weights, grid.epsilons, config.constructions)
-        grid = Grid(widths=rising, epsilons=grid.epsilons)
-    return Problem(config=config, target=weights, grid=grid, seed=seed)
-
-
-def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
-    """Resolve a name, a file or numbers to the d weights."""
-    if not isinstance(target, str | os.PathLike):
-        values, name = np.asarray(target, np.float64), "target"
-    elif target in ("worst", "random"):
-        dim = Neuron(dim=8 if dim is None else dim).dim
-        if target == "worst":
-            return tuple(dim**-0.5 * (-1) ** i for i in range(dim))
-        key = draws.trial_key(np.array([seed], np.uint32), np.zeros(1, np.uint32))
-        words = draws.word(
-            draws.stream(key, 0, draws.TARGET),
-            np.zeros(1, np.uint32),
-            np.arange(dim, dtype=np.uint32),
-        )
-        return tuple((draws.uniform(words).astype(np.float64) * dim**-0.5).tolist())
-    else:
-        values, name = files.read_array(target, "target"), f"target {target}"
-    if values.ndim != 1 or values.size < 1:
-        raise InputError(f"{name} must be a list of d weights, got shape {list(values.shape)}.")
-    return check_target(values, len(values) if dim is None else dim, name)
+CURVES = {
+    "neuron": Curve(
+        "ltjax.experiments.neuron",
+        theory.predict,
+        lambda problem, *at: theory.lemma_width(problem.config.dim, *at),
+    ),
+    "network": Curve(
+        "ltjax.experiments.network",
+        theory.predict,
+        lambda problem, *at: theory.network_lemma_block(problem.config.sizes, *at),
+    ),
+}
 
 
 def run(
@@ -113,7 +56,7 @@ def run(
     """Run those of the trials 0, ..., `trials` - 1 that the record `out` does not hold yet.
 
     Args:
-        problem: from `ltjax.neuron`.
+        problem: from `ltjax.neuron` or `ltjax.network`.
         trials: number of random networks.
         out: record to begin or to go on with; None keeps the counts in memory.
         device: auto, cpu, gpu or tpu; never another than asked for.
@@ -156,15 +99,18 @@ def series(tally: Tally, label: str = "the record", delta: float = DELTA) -> Ser
         label=label,
         tally=tally,
         predictions=tuple(predict(problem).values()),
-        lemma={e: lemma(problem.config.dim, e, delta) for e in problem.grid.epsilons},
+        lemma={e: lemma(problem, e, delta) for e in problem.grid.epsilons},
     )
 
 
-def table(tally: Tally, criterion: str = "tight", every: bool = False, delta: float = DELTA) -> str:
+def table(
+    tally: Tally, criterion: str | None = None, every: bool = False, delta: float = DELTA
+) -> str:
     """Success by width beside its prediction, and the width needed for 1 - delta, as text.
 
     Args:
-        criterion: a rule (slides, tight, l2, sup) or one criterion, as blocks/tight.
+        criterion: a rule (slides, tight, l2, sup) or one criterion, as blocks/tight; by default
+            tight of a neuron, sup of a network.
         every: all widths instead of a readable handful.
     """
     return report.table(series(tally, delta=delta), chosen(tally.problem, criterion), every, delta)
@@ -173,7 +119,7 @@ def table(tally: Tally, criterion: str = "tight", every: bool = False, delta: fl
 def plot(
     tallies: Tally | Sequence[Tally],
     out: FilePath,
-    criterion: str = "tight",
+    criterion: str | None = None,
     labels: Sequence[str] = (),
     delta: float = DELTA,
 ) -> None:
@@ -183,7 +129,9 @@ def plot(
     criteria = [chosen(tally.problem, criterion) for tally in tallies]
     common = [name for name in criteria[0] if all(name in names for names in criteria)]
     if not common:
-        raise InputError(f"criterion must be one that all records count, got {criterion}.")
+        raise InputError(
+            f"criterion must be one that all records count, got {', '.join(criteria[0])}."
+        )
     from ltjax import plots  # the only way to matplotlib
 
     drawn = [series(*pair, delta) for pair in zip(tallies, labels, strict=True)]
@@ -191,12 +139,14 @@ def plot(
     files.write_atomic(out, plots.render(picture, Path(out).suffix))
 
 
-def chosen(problem: Problem, criterion: str) -> list[str]:
-    """The criteria of a rule, or the one named."""
+def chosen(problem: Problem, criterion: str | None) -> list[str]:
+    """The criteria of a rule, or the one named; by default of the experiment's main rule."""
     names = [c.name for c in problem.criteria]
+    rules = list(dict.fromkeys(name.split("/")[1] for name in names))
+    if criterion is None:
+        criterion = problem.config.headline if problem.config.headline in rules else rules[0]
     found = [name for name in names if criterion in (name, name.split("/")[1])]
     if not found:
-        rules = dict.fromkeys(name.split("/")[1] for name in names)
         raise InputError(
             f"criterion must be one of {', '.join([*rules, *names])}, got {criterion}."
         )

@@ -95,7 +95,7 @@ def run(
     lanes = lanes or min(experiment.lanes(problem.config), max(16, 1 << fills.bit_length()))
     mesh = Mesh(np.array(on), "trials", axis_types=(AxisType.Auto,))
     step = _compiled(experiment, problem.config, mesh, lanes)
-    target = jnp.asarray(problem.target, jnp.float32)
+    target = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), problem.weights)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
     epsilons = jnp.asarray(_rounded_down(problem.grid.epsilons))
     size = lanes * len(on)

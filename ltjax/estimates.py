@@ -121,12 +121,12 @@ def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str
     lines = []
     for one in series:
         problem, tally = one.tally.problem, one.tally
-        dim = f"d = {problem.config.dim}"
-        name = f"{one.label}: " if len(series) > 1 and one.label != dim else ""
+        title = problem.config.title
+        name = f"{one.label}: " if len(series) > 1 and one.label != title else ""
         looked = ", extended after looking" if tally.anytime else ""
         broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
         lines.append(
-            f"{name}{dim}, {tally.trials:,} trials{looked}{broken}, "
+            f"{name}{title}, {tally.trials:,} trials{looked}{broken}, "
             f"seed {problem.seed}, problem {problem.digest()}."
         )
     curves = len(criteria) * count_curves(series)

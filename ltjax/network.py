@@ -16,13 +16,13 @@ it shares nothing with the kernels but the address of a word.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import hadamard
 
 from ltjax import draws
-
-LASTS = ("linear", "relu")
 
 
 class Pair(NamedTuple):
@@ -76,6 +76,65 @@ def forward(layers: Sequence, x, last: str = "linear") -> np.ndarray:
         h = np.maximum(np.asarray(weights, np.float64) @ h, 0.0)
     h = np.asarray(layers[-1], np.float64) @ h
     return (np.maximum(h, 0.0) if last == "relu" else h).T
+
+
+def random_target(seed: int, sizes: Sequence[int]) -> list[np.ndarray]:
+    """A target within the theorem's hypotheses: U[-1, 1] / sqrt(n_in), with norms cut to 1.
+
+    Args:
+        sizes: d, n_1, ..., outputs.
+    """
+    zero = np.zeros(1, np.uint32)
+    key = draws.trial_key(np.full_like(zero, seed), zero)
+    layers = []
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
+        neuron = np.arange(n_out, dtype=np.uint32)[:, None]
+        words = draws.word(
+            draws.stream(key, i, draws.TARGET), neuron, np.arange(n_in, dtype=np.uint32)
+        )
+        layer = draws.uniform(words).astype(np.float64) * n_in**-0.5
+        layers.append(layer / _rounded_norm(layer))
+    return layers
+
+
+def worst_target(sizes: Sequence[int]) -> list[np.ndarray]:
+    """A target of the hardest weights: all of one size, 1/sqrt(n_in) where that leaves norms <= 1.
+
+    Signs are those of a Hadamard matrix, orthogonal where sizes are powers of two.
+    """
+    layers = []
+    for n_in, n_out in pairwise(sizes):
+        signs = hadamard(1 << (max(n_in, n_out) - 1).bit_length(), float)
+        layer = np.roll(signs, -1, axis=0)[:n_out, :n_in] * n_in**-0.5
+        layers.append(layer / _rounded_norm(layer))
+    return layers
+
+
+def _rounded_norm(layer: np.ndarray) -> float:
+    """The norm where it is above 1, rounded up so coarsely that it is the same on any machine."""
+    return max(1.0, float(np.ceil(np.linalg.norm(layer, 2) * (1 - 1e-12) * 2**20) / 2**20))
+
+
+def reach(weights: Sequence, last: str = "linear") -> float:
+    """A lower bound on the supremum over the unit ball of ||f||, from some steps uphill.
+
+    An error above it is kept to by a ticket that keeps nothing.
+    """
+    x = np.random.default_rng(0).normal(size=(weights[0].shape[1], 256))
+    best = 0.0
+    for _ in range(30):
+        x /= np.maximum(np.linalg.norm(x, axis=0), np.finfo(float).tiny)
+        h, gates = x, []
+        for i, layer in enumerate(weights):
+            z = layer @ h
+            gates.append((z > 0) | (i + 1 == len(weights) and last == "linear"))
+            h = z * gates[-1]
+        best = max(best, float(np.linalg.norm(h, axis=0).max()))
+        # f(x) = M x where no gate changes, and ||M x|| rises along M'M x.
+        for layer, gate in zip(weights[::-1], gates[::-1], strict=True):
+            h = layer.T @ (h * gate)
+        x = h
+    return best
 
 
 def random_layer(seed: int, trials, neurons, n_in: int, n_out: int = 1, layer: int = 0):

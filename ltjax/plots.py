@@ -108,7 +108,7 @@ def figure(
             curve(axes, series, criterion, delta=delta, curves=len(criteria) * count_curves(series))
             axes.set_title(criterion)
             axes.label_outer()
-        _compose(picture, _keys(series, criteria, delta), caption(series, criteria, note))
+        compose(picture, _keys(series, criteria, delta), caption(series, criteria, note))
     return picture
 
 
@@ -150,7 +150,7 @@ def _scales(axes: Axes, series: Sequence[Series]) -> None:
         axes.set_xticks(ticks, [_number(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0.0, 1.0)
-    axes.set_xlabel("width k")
+    axes.set_xlabel(" | ".join(dict.fromkeys(one.tally.problem.config.axis for one in series)))
     axes.set_ylabel("success probability")
     axes.grid(True)
 
@@ -262,8 +262,14 @@ def _legend(picture: Figure, key: Key, columns: int) -> Legend:
     return legend
 
 
-def _compose(picture: Figure, keys: list[Key], text: str) -> None:
-    """Stack caption, legends and panels from below; the figure becomes as high as that takes."""
+def compose(picture: Figure, keys: list[Key], text: str, gap: float = 0.1) -> None:
+    """Stack caption, legends and panels from below; the figure becomes as high as that takes.
+
+    Args:
+        keys: a legend each.
+        text: the caption.
+        gap: between two panels, in panel widths.
+    """
     renderer, width = FigureCanvasAgg(picture).get_renderer(), picture.get_figwidth()
 
     def inches(artist: Artist) -> np.ndarray:
@@ -288,6 +294,6 @@ def _compose(picture: Figure, keys: list[Key], text: str) -> None:
     for legend, base in zip(reversed(legends), EDGE + np.cumsum(heights), strict=False):
         legend.set_bbox_to_anchor((EDGE / width, base / height), picture.transFigure)
     picture.subplots_adjust(
-        **{"left": LEFT / width, "right": 1 - RIGHT / width, "wspace": 0.1},
+        **{"left": LEFT / width, "right": 1 - RIGHT / width, "wspace": gap},
         **{"bottom": bottom / height, "top": 1 - TOP / height},
     )

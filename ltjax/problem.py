@@ -19,7 +19,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,10 @@ Matrices = tuple[tuple[tuple[float, ...], ...], ...]  # layers of rows of weight
 
 class InputError(ValueError):
     """Unusable input. The message is one line: the argument, the rule, the value found."""
+
+
+class FalseClaimError(Exception):
+    """What was to be verified does not hold. The message is one line."""
 
 
 class WrongKernelError(RuntimeError):
@@ -95,6 +99,9 @@ class Neuron:
         sup: the exact supremum of the ticket found; the dearest.
     """
 
+    axis: ClassVar[str] = "width k"  # what the widths of its grid are
+    headline: ClassVar[str] = "tight"  # the rule shown where none is asked for
+
     dim: int
     constructions: tuple[str, ...] = CONSTRUCTIONS
     rules: tuple[str, ...] = RULES
@@ -104,6 +111,10 @@ class Neuron:
             raise InputError(f"dim must be between 1 and {MAX_DIM}, got {self.dim}.")
         _keep(self, "constructions", CONSTRUCTIONS)
         _keep(self, "rules", RULES)
+
+    @property
+    def title(self) -> str:
+        return f"d = {self.dim}"
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
@@ -125,9 +136,11 @@ class Neuron:
             for rule, monotone in rules
         )
 
-
     def check_target(self, target) -> tuple[float, ...]:
         return check_target(target, self.dim)
+
+    def arrays(self, target) -> np.ndarray:
+        return np.array(target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +163,9 @@ class Network:
         sup: a bracket on the supremum of the ticket found.
     """
 
+    axis: ClassVar[str] = "block size m"
+    headline: ClassVar[str] = "sup"
+
     sizes: tuple[int, ...]
     last: str = "linear"
     constructions: tuple[str, ...] = NETWORK_CONSTRUCTIONS
@@ -167,6 +183,10 @@ class Network:
         object.__setattr__(self, "sizes", sizes)
         _keep(self, "constructions", NETWORK_CONSTRUCTIONS)
         _keep(self, "rules", NETWORK_RULES)
+
+    @property
+    def title(self) -> str:
+        return "-".join(map(str, self.sizes))
 
     @property
     def dim(self) -> int:
@@ -188,6 +208,9 @@ class Network:
 
     def check_target(self, target) -> Matrices:
         return check_network(target, self.shapes)
+
+    def arrays(self, target) -> tuple[np.ndarray, ...]:
+        return tuple(map(np.array, target))
 
 
 CONFIGS: dict[str, type[Neuron] | type[Network]] = {"neuron": Neuron, "network": Network}
@@ -214,6 +237,11 @@ class Problem:
             raise InputError(f"config must be that of a {self.experiment}, got {self.config!r}.")
         object.__setattr__(self, "target", self.config.check_target(self.target))
         check_seed(self.seed)
+
+    @property
+    def weights(self):
+        """The target as float64: [d] of a neuron, of a network a matrix [n_out, n_in] a layer."""
+        return self.config.arrays(self.target)
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:

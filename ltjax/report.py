@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ltjax import stats, theory
+from ltjax import network, stats, theory
 from ltjax.estimates import ALPHA, LEVEL, Estimate, Predicted, Series, estimate, methods
-from ltjax.problem import MAX_WIDTH, Problem
+from ltjax.problem import MAX_WIDTH, Network, Neuron, Problem
 
 HANDFUL = 5  # widths shown of a curve
 FAMILIES = ("blocks", "shared", "pooled")
@@ -24,14 +24,22 @@ KINDS = {
 def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> str:
     """The report of one record: a table a criterion, its bands tested, the widths for 1 - delta."""
     tally = one.tally
-    curves = len(criteria) * len(one.epsilons)
+    curves, config = len(criteria) * len(one.epsilons), tally.problem.config
     undecided = int(tally.undecided[[tally.criterion(name) for name in criteria]].max())
     lines = [
-        f"{tally.problem.experiment}, d = {tally.problem.config.dim}, {tally.trials:,} trials, "
+        f"{tally.problem.experiment}, {config.title}, {tally.trials:,} trials, "
         f"seed {tally.problem.seed}, problem {tally.problem.digest()}",
         f"{tally.settled:,} trials settled in float64, {tally.invalid:,} broken, at most "
         f"{undecided:,} undecided in a cell shown",
     ]
+    if isinstance(config, Network):
+        there = sum(n_out * n_in for n_out, n_in in config.shapes)
+        lines.append(
+            f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
+            f"{there:,} in the target"
+        )
+        reach = network.reach(tally.problem.weights, config.last)
+        lines.append(f"keeping nothing errs by at least {reach:.4f}")
     if tally.anytime:
         lines.append("extended after looking: anytime intervals, valid whenever one stops")
     lines.append(f"{curves} curves tested together: all bands hold at once at {LEVEL}")
@@ -46,14 +54,15 @@ def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
     counts = one.tally.certified[one.tally.criterion(name)]
     predicted = _prediction(one, name)
     interval = f"{LEVEL} {_plain(methods(one, name).bar)}"
-    lines = [f"{name:<20}{'width k':>9}{'successes/trials':>22}   {interval:<22}   predicted"]
+    axis = one.tally.problem.config.axis
+    lines = [f"{name:<15}{axis:>14}{'successes/trials':>22}   {interval:<22}   predicted"]
     for e, epsilon in enumerate(one.epsilons):
         for k in range(len(one.widths)) if every else _handful(seen.certified[:, e]):
             low, high = (end[k, e] for end in seen.bar)
             count = f"{counts[k, e]:,}/{one.tally.trials:,}"
             reach = f"{low:.4f} to {high:.4f}"
             lines.append(
-                f"  epsilon {epsilon:<10g}{one.widths[k]:>9}{count:>22}   {reach:<22}   "
+                f"  epsilon {epsilon:<10g}{one.widths[k]:>14}{count:>22}   {reach:<22}   "
                 f"{_expected(predicted, k, e)}"
             )
     return lines
@@ -110,19 +119,32 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
 
 def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
-    head = f"width for success 1 - {delta:g}"
-    lines = [f"{head:<29}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
+    head = f"{one.tally.problem.config.axis[:-2]} for success 1 - {delta:g}"
+    lines = [f"{head:<31}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
     for name, seen in estimates.items():
         for e, epsilon in enumerate(one.epsilons):
             band = stats.Band(seen.certified[:, e], *(end[:, e] for end in seen.band))
             found = stats.width_interval(one.widths, band, 1 - delta)
-            exact, asymptotic = predicted_widths(one.tally.problem.target, name, epsilon, delta)
+            exact, asymptotic = _predicted(one.tally.problem, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             lines.append(
-                f"  {name:<14}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
+                f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
                 f"{exact:<16} {asymptotic:<11} {one.lemma[epsilon]:.0f}"
             )
     return lines
+
+
+def _predicted(problem: Problem, name: str, epsilon: float, delta: float) -> tuple[str, str]:
+    """`predicted_widths` of a neuron; of a network the same of block sizes."""
+    config, (construction, rule) = problem.config, name.split("/")
+    if isinstance(config, Neuron):
+        return predicted_widths(problem.target, name, epsilon, delta)
+    if rule == "sup":
+        return "-", "-"
+    block, exact = theory.block_size(construction, problem.target, rule, epsilon, delta)
+    narrow = min(config.sizes[:-1]) < 2
+    order = "-" if narrow else f"{theory.asymptotic_block(rule, config.sizes, epsilon, delta):.0f}"
+    return f"{block}" if exact else f"at most {block}", order
 
 
 def predicted_widths(

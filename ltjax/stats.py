@@ -38,6 +38,15 @@ class WidthInterval(NamedTuple):
     high: int | None
 
 
+class PowerLaw(NamedTuple):
+    """y = scale x^exponent, and the interval [low, high] of the exponent."""
+
+    scale: float
+    exponent: float
+    low: float
+    high: float
+
+
 def clopper_pearson(
     successes: Numbers, trials: Numbers, alpha: Numbers
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -123,9 +132,14 @@ def width_interval(widths: Numbers, band: Band, success: float) -> WidthInterval
     Where the band holds, a width whose upper end misses the level is too small and one whose lower
     end reaches it is enough.
 
+    Where every draw that succeeds at a width succeeds at all larger ones, intervals for each width
+    alone do in place of a band: an end is wrong only if the interval of one width is, the largest
+    of the grid that is too small or the smallest that is enough. This is the interval of a quantile
+    by order statistics.
+
     Args:
         widths: ascending, shape [widths].
-        band: simultaneous over the widths.
+        band: simultaneous over the widths, or as above.
         success: the level, 1 - delta.
 
     Returns:
@@ -136,6 +150,31 @@ def width_interval(widths: Numbers, band: Band, success: float) -> WidthInterval
     small = np.flatnonzero(band.high < success)
     low = int(ks[small[-1]]) + 1 if len(small) else None
     return WidthInterval(_first(ks, band.measured >= success), low, _first(ks, band.low >= success))
+
+
+def power_law(x: Numbers, y: Numbers, low: Numbers, high: Numbers) -> PowerLaw:
+    r"""The least-squares line through (ln x, ln y), and how far it tilts within intervals for y.
+
+    .. math:: b = \sum_i c_i \ln y_i, \qquad c_i = (u_i - \bar u) / \sum_j (u_j - \bar u)^2,
+        \quad u_i = \ln x_i,
+
+    is linear in ln y, so the ends of the intervals that raise and lower it most bound it: wherever
+    every interval holds its true value, so does [low, high] the slope of the line through the true
+    values, on a power law or not.
+
+    Args:
+        x: places, positive and not all equal, [points].
+        y: values, positive; nan for one unknown, which leaves the exponent unknown.
+        low, high: intervals for y; 0 and inf where open.
+    """
+    u = np.log(np.asarray(x, np.float64))
+    c = (u - u.mean()) / np.sum((u - u.mean()) ** 2)
+    with np.errstate(divide="ignore"):  # an open end: ln 0 = -inf
+        values, least, most = (np.log(np.asarray(v, np.float64)) for v in (y, low, high))
+    exponent = float(np.sum(c * values))
+    tilt = lambda down, up: float(np.sum(c[c != 0.0] * np.where(c > 0.0, up, down)[c != 0.0]))
+    scale = float(np.exp(np.mean(values) - exponent * u.mean()))
+    return PowerLaw(scale, exponent, tilt(most, least), tilt(least, most))
 
 
 def _first(ks: np.ndarray, reached: np.ndarray) -> int | None:

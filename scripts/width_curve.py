@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 import ltjax
-from ltjax import curves
 
 FIGURES = Path(__file__).parent.parent / "figures"
 EPSILON, SEED = 0.1, 0
@@ -25,7 +24,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     tallies = []
     for dim in args.dims:
-        problem = curves.neuron(dim=dim, epsilons=(EPSILON,), rules=("tight",), seed=SEED)
+        problem = ltjax.neuron(dim=dim, epsilons=(EPSILON,), rules=("tight",), seed=SEED)
         out = args.data / f"width-d{dim}.jsonl"
         tallies.append(ltjax.run(problem, args.trials, out))
         print(f"d = {dim}: {tallies[-1].trials:,} trials in {tallies[-1].seconds:.1f} s")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltjax import cli, curves, files, records
+from ltjax import cli, curves, files, records, targets
 
 ROOT = Path(cli.__file__).parents[1]
 SMALL = ["curve", "neuron", "--dim", "2", "--epsilon", "0.5", "--widths", "8", "20"]
@@ -85,7 +85,7 @@ def inputs(here):
     (here / "words.txt").write_text("0.1 0.2\n")
     (here / "folder.npy").mkdir()
     (here / "folder.svg").mkdir()
-    with records.Log(here / "other.svg", curves.neuron(dim=3), 10, {}):
+    with records.Log(here / "other.svg", targets.neuron(dim=3), 10, {}):
         pass
     return here
 
@@ -191,9 +191,9 @@ def test_targets_that_are_none(inputs, capfd, no_trial, command, target, message
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "Expected one of {curve, width, show, plot}"),
+        ([], "Expected one of {curve, width, show, plot, ticket, verify}"),
         (["carve"], "carve.*curve, width, show, plot"),
-        (["curve"], r"Missing from ltjax curve: \{neuron\}"),
+        (["curve"], "Expected one of {neuron, network}"),
         (["curve", "imp"], "imp.*neuron"),
         ([*SMALL, "--nope"], "--nope"),
         ([*SMALL, "--trails", "7"], "--trails.*Perhaps you meant: --trials"),

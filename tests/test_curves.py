@@ -178,7 +178,7 @@ def test_records_drawn_together_have_a_criterion_in_common(few):
     one, other = ltjax.run(few, 10), ltjax.run(pooled, 10)
     ltjax.plot([one, ltjax.run(few, 20)], "a/fig.png", labels=["ten", "twenty"])
     assert Path("a/fig.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="criterion must be one that all records count, got tight"):
+    with pytest.raises(InputError, match="one that all records count, got blocks/tight"):
         ltjax.plot([one, other], "b.png")
     assert not Path("b.png").exists()
 

@@ -10,7 +10,7 @@ from oracles import ball, supremum
 
 from ltjax import draws, network
 from ltjax.experiments import neuron
-from ltjax.problem import Grid, Neuron, Problem
+from ltjax.problem import LASTS, Grid, Neuron, Problem
 
 TRIALS = np.array([0, 1, 2, 3, 77, 1000, 2**31, 2**32 - 1], np.uint32)
 TARGETS = {1: (0.7,), 2: (0.55, -0.2), 3: (0.5, -0.2, 0.02), 5: (0.4, -0.3, 0.2, 0.03, -0.1)}
@@ -156,7 +156,7 @@ def deep():
     return tuple(weights), tuple(errors), layers, kept
 
 
-@pytest.mark.parametrize("last", network.LASTS)
+@pytest.mark.parametrize("last", LASTS)
 def test_the_masked_network_is_the_effective_matrices(deep, last):
     weights, errors, layers, _ = deep
     x = ball(SIZES[0], 500)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltjax import curves, report, theory
+from ltjax import curves, report, targets, theory
 from ltjax.estimates import Series
 from ltjax.problem import Grid, Neuron, Problem
 from ltjax.tally import Tally
@@ -208,7 +208,7 @@ def test_the_answer_of_width():
 
 
 def test_one_dimension_has_no_leading_order():
-    text = report.widths(curves.neuron(dim=1, epsilons=(0.1,), widths=(1,)), 0.05)
+    text = report.widths(targets.neuron(dim=1, epsilons=(0.1,), widths=(1,)), 0.05)
     assert all(row[-1] == "-" for row in rows(text, "  blocks"))
 
 

@@ -167,3 +167,58 @@ def test_anytime_band_shares_alpha_among_the_widths():
 def test_impossible_counts_are_named():
     with pytest.raises(ValueError, match="successes must lie between 0 and trials, got 5 of 4"):
         stats.clopper_pearson([1, 5], 4, 0.05)
+
+
+def test_the_needed_width_of_nested_draws_needs_no_band():
+    # A curve that lingers at 0.89 for 99 widths before it passes 0.9: its interval from single
+    # widths misses in at most 5 % of repeats if the widths are counted in the same draws. Control:
+    # counted in fresh draws at each width, some width misleads far more often.
+    repeats, draws, widths = 4000, 200, np.arange(1, 121)
+    law = np.where(widths < 100, 0.89, 0.97)
+    rng = np.random.default_rng(5)
+    low, high = stats.clopper_pearson(np.arange(draws + 1), draws, 0.05)
+
+    def misses(fresh):
+        for _ in range(repeats):
+            draw = rng.uniform(size=(draws, len(widths) if fresh else 1))
+            counts = np.sum(draw < law, axis=0)
+            band = stats.Band(counts / draws, low[counts], high[counts])
+            found = stats.width_interval(widths, band, 0.9)
+            yield not (found.low or 0) <= 100 <= (found.high or np.inf)
+
+    reach = stats.hoeffding(repeats, 2 * ERROR_RATE)  # one-sided
+    assert np.mean(list(misses(fresh=False))) <= 0.05 + reach
+    assert np.mean(list(misses(fresh=True))) > 0.05 + 2 * reach
+
+
+def test_power_law_of_exact_numbers():
+    x = np.array([1.0, 2.0, 3.0, 7.0])
+    law = stats.power_law(x, 5 * x**1.7, 5 * x**1.7, 5 * x**1.7)
+    np.testing.assert_allclose(law, [5.0, 1.7, 1.7, 1.7], rtol=1e-12)
+
+
+def test_power_law_is_the_line_of_least_squares():
+    rng = np.random.default_rng(3)
+    x, y = rng.uniform(1, 9, 6), rng.uniform(1, 9, 6)
+    law = stats.power_law(x, y, y, y)
+    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
+    np.testing.assert_allclose([law.exponent, np.log(law.scale)], [slope, intercept], rtol=1e-9)
+
+
+def test_its_interval_is_the_range_over_all_values_within_theirs():
+    # The slope is linear in ln y, so its range over a box is attained in corners: try all 2^4.
+    x, low, high = [1, 2, 4, 16], np.array([2, 3, 9, 20.0]), np.array([4, 5, 11, 90.0])
+    law = stats.power_law(x, (low + high) / 2, low, high)
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(4, -1)
+    slopes = np.polyfit(np.log(x), np.log(corners), 1)[0]
+    np.testing.assert_allclose([law.low, law.high], [slopes.min(), slopes.max()], rtol=1e-9)
+    assert law.low < law.exponent < law.high
+
+
+def test_an_open_interval_opens_that_of_the_exponent():
+    # The middle one of three places does not tilt the line.
+    open_end = stats.power_law([1, 2, 4], [3, 4, 5], [3, 0, 5], [3, np.inf, 5])
+    assert open_end.low == pytest.approx(open_end.exponent) == open_end.high
+    beyond = stats.power_law([1, 2, 4], [3, 4, np.nan], [2, 3, 5], [3, 4, np.inf])
+    assert np.isnan(beyond.exponent)
+    assert (beyond.low > 0, beyond.high) == (True, np.inf)

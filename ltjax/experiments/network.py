@@ -1,0 +1,128 @@
+"""A whole network: from a random one of twice its depth to a bracket on the error of its ticket.
+
+Theorem 1 of the paper: every layer is pruned by the construction of one neuron, once for each of
+its outputs. A trial does so at every block size of the grid; the rules that turn slot errors into
+an error over the unit ball are those of `problem.Network`.
+
+This is the device's part, in float32 with its slack; `network_host` settles in float64 what that
+leaves open.
+
+Source: Malach, Yehudai, Shalev-Shwartz, Shamir, "Proving the Lottery Ticket Hypothesis: Pruning is
+All You Need", ICML 2020, arXiv:2002.00585, Theorem 2.1.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.experiments import crowd
+from ltjax.experiments.network_host import (
+    block_neurons,
+    check,
+    pair_of,
+    settle,
+    sides,
+    slot_rule,
+)
+from ltjax.network import Pair
+from ltjax.problem import Network
+from ltjax.search import nearest
+from ltjax.supnorm import ascent, certificate
+
+# What the engine asks of an experiment, and what looks at single tickets.
+__all__ = ["Outcome", "check", "lanes", "pair_of", "prune", "settle", "trial"]
+
+STARTS, STEPS = 4, 8  # of the ascent that every ticket gets
+EVALUATED = 2.0**-20  # what float32 may add to a difference at a point, for each unit of width
+
+
+class Outcome(NamedTuple):
+    """What one trial yields. Arrays over criteria in the order of `config.criteria`.
+
+    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included.
+    neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
+        of `network_host.layers`: layer after layer, in each by side, output, input.
+    """
+
+    lower: jax.Array
+    upper: jax.Array
+    neurons: jax.Array
+
+
+def trial(key, target, widths, config: Network) -> Outcome:
+    """One random network, pruned at every block size. Pure and jittable; batch it with `vmap`.
+
+    Args:
+        key: trial key, two uint32 words of shape [].
+        target: W, a tuple of float32 [n_out, n_in].
+        widths: block sizes, ascending int32 [n_widths].
+        config: static.
+    """
+    found = [prune(key, target, widths, construction) for construction in config.constructions]
+    errors, neurons = jax.tree.map(lambda *each: jnp.stack(each), *found)
+    rules = jax.vmap(jax.vmap(lambda errors: _rules(target, errors, config)))
+    lower, upper = (jnp.moveaxis(x, 1, -1).reshape(-1, len(widths)) for x in rules(errors))
+    return Outcome(lower, upper, neurons)
+
+
+def prune(key, target, widths, construction):
+    """Slot errors [width, side, n_out, n_in] of every layer, and the tickets [width, slot]."""
+    errors, neurons = [], []
+    for i, weights in enumerate(target):
+        search = crowd.one_of(partial(_search, construction=construction, layer=i))
+        error, neuron = search(key, weights, widths * block_neurons(construction, weights.shape))
+        errors.append(error)
+        neurons.append(neuron.reshape(len(widths), -1))
+    return tuple(errors), jnp.concatenate(neurons, axis=1)
+
+
+def _search(key, weights, widths, construction, layer):
+    """Nearest products [width, side, n_out, n_in, trial] of one layer: errors and neurons."""
+    search = getattr(nearest, construction)
+    slots = search(key, layer, weights, widths, sides(layer))
+    return slots.error[:, 0], slots.neuron[:, 0]
+
+
+def _rules(target, errors, config):
+    """Brackets of the rules counted, each [rule], for slot errors [side, n_out, n_in] a layer."""
+    worst = jnp.stack([jnp.max(jnp.abs(error)) for error in errors])
+    least = jnp.maximum(worst * (1 - nearest.RELATIVE) - nearest.ABSOLUTE, 0.0)
+    most = worst * (1 + nearest.RELATIVE) + nearest.ABSOLUTE
+    rounding = (len(target) + 8) * 2.0**-22
+    bounds = {
+        rule: (
+            slot_rule(rule, config.shapes, least, jnp) * (1 - rounding),
+            slot_rule(rule, config.shapes, most, jnp) * (1 + rounding),
+        )
+        for rule in ("slides", "tight")
+    }
+    if "sup" in config.rules:
+        pair, slack = Pair(target, errors, config.last), _slack(errors)
+        starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
+        starts /= np.linalg.norm(starts, axis=1, keepdims=True)
+        _, [value] = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS, kept=1)
+        low = value - slack - EVALUATED * sum(map(sum, config.shapes))
+        bounds["sup"] = jnp.maximum(low, 0.0), certificate.quick(pair) + slack
+    lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
+    return jnp.stack(lower), jnp.stack(upper)
+
+
+def _slack(errors):
+    """By how much the supremum may differ from that of the errors as they are reported.
+
+    An error E_i off by dE_i moves g by ||dE_i|| times the norms of the other layers, each at most
+    1 + ||E||.
+    """
+    norms = jnp.stack([jnp.sqrt(jnp.sum(e**2)) for e in errors])  # of both sides, at least ||E||
+    sizes = jnp.array([error.size**0.5 for error in errors], jnp.float32)
+    off = nearest.RELATIVE * norms + 2 * nearest.ABSOLUTE * sizes
+    return jnp.sum(off) * jnp.prod(1.0 + norms)
+
+
+def lanes(config: Network) -> int:
+    """Trials that a device does best side by side: their working set stays in the cache."""
+    slots = max(n_out * n_in for n_out, n_in in config.shapes)
+    return min(max(2**13 // slots, 16), 512)

@@ -1,0 +1,174 @@
+"""A whole network, the host's part: known answers, and verdicts settled in float64.
+
+The kept weights of a ticket are drawn again from their addresses, by numpy; whole layers are, where
+an epsilon lies inside the slack of a slot rule.
+"""
+
+import numpy as np
+
+from ltjax import network
+from ltjax.network import Pair
+from ltjax.problem import Network, Problem, WrongKernelError
+from ltjax.supnorm import ascent, certificate
+from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
+
+CHECKED_WIDTH = 2**14  # the widest layer that a known-answer check draws
+DRAWN_AT_ONCE = 2**20  # weights that the host holds
+POINTS = 64  # of the ball, at which a known-answer check evaluates
+
+
+def sides(layer: int) -> int:
+    """Of its inputs: only the first layer sees negative ones."""
+    return 2 if layer == 0 else 1
+
+
+def block_neurons(construction: str, shape: tuple[int, int]) -> int:
+    """Blocks of a layer [n_out, n_in]: one for an input, or one for a weight."""
+    n_out, n_in = shape
+    return n_in if construction == "blocks" else n_in * n_out
+
+
+def layers(neurons, shapes) -> list[np.ndarray]:
+    """Tickets [n, slot] taken apart: [n, side, n_out, n_in] for each layer."""
+    counts = [sides(i) * n_out * n_in for i, (n_out, n_in) in enumerate(shapes)]
+    parts = np.split(neurons, np.cumsum(counts)[:-1], axis=1)
+    return [part.reshape(len(part), -1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def slot_rule(rule: str, shapes, worst, xp=np):
+    """The error over the ball that a rule reads off the worst slot error of each layer.
+
+    Args:
+        rule: slides or tight; `problem.Network` says what they are.
+        worst: one number a layer, [layer].
+        xp: numpy, or the module that speaks its language to jax.
+    """
+    depth, sizes = len(shapes), np.array(shapes, float)
+    n_out, n_in = (xp.asarray(x, worst.dtype) for x in sizes.T)
+    if rule == "slides":
+        return xp.max(4.0 * depth * n_in * xp.sqrt(n_out) * worst)
+    return xp.expm1(depth * xp.log1p(xp.max(xp.sqrt(n_in * n_out) * worst)))
+
+
+def _config(problem: Problem) -> Network:
+    assert isinstance(problem.config, Network)
+    return problem.config
+
+
+def pair_of(problem: Problem, trials, neurons) -> Pair:
+    """The target and these tickets [n, slot] of it, in float64."""
+    weights = problem.weights
+    errors = tuple(
+        network.ticket_errors(problem.seed, trials, kept, target, i)
+        for i, (kept, target) in enumerate(
+            zip(layers(neurons, _config(problem).shapes), weights, strict=True)
+        )
+    )
+    return Pair(weights, errors, _config(problem).last)
+
+
+def check(problem: Problem, trials, lower, upper, neurons) -> None:
+    """Known-answer check of the compiled kernel: the first of these trials against the host.
+
+    Raises:
+        WrongKernelError: a bracket misses the float64 value, or a ticket is none.
+    """
+    widths = np.array(problem.grid.widths)
+    for c, criterion in enumerate(problem.criteria):
+        construction, rule = criterion.name.split("/")
+        most = max(block_neurons(construction, shape) for shape in _config(problem).shapes)
+        k = max(int(np.searchsorted(widths * most, CHECKED_WIDTH)) - 1, 0)
+        low, high = lower[0, c, k], upper[0, c, k]
+        if rule == "sup":
+            at = problem.config.constructions.index(construction)
+            pair = pair_of(problem, trials[:1], neurons[:1, at, k])
+            x = np.random.default_rng(0).normal(size=(problem.config.dim, POINTS))
+            x /= np.linalg.norm(x, axis=0)
+            least = np.linalg.norm(network.difference(pair, x)[0], axis=0).max()
+            holds = least <= high and low <= certificate.upper(pair)[0]
+        else:
+            least = _slots(problem, trials[0], construction, rule, int(widths[k]))
+            holds = low <= least <= high
+        if not holds:
+            raise WrongKernelError(
+                f"the compiled kernel is wrong at {criterion.name}, block size {widths[k]}: its "
+                f"bracket [{low:.8g}, {high:.8g}] misses the value {least:.8g} of the host."
+            )
+
+
+def settle(problem: Problem, trials, lower, upper, neurons):
+    """Narrow the brackets in float64, as far as an epsilon lies inside one.
+
+    Args:
+        trials: trial numbers, [n].
+        lower, upper, neurons: outcomes of these trials, with n as first axis.
+
+    Returns:
+        lower, upper: float64 [n, criterion, width]. A bracket on a supremum stays open where
+        neither the certificate nor the ascent reaches an epsilon.
+    """
+    trials = np.asarray(trials)
+    lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
+    epsilons = np.array(problem.grid.epsilons)
+    inside = holds_inside(lower, upper, epsilons).any(axis=-1)
+    for c, criterion in enumerate(problem.criteria):
+        construction, rule = criterion.name.split("/")
+        n, k = np.nonzero(inside[:, c])
+        if rule == "sup" and len(n):
+            at = problem.config.constructions.index(construction)
+            pair = pair_of(problem, trials[n], neurons[n, at, k])
+            lower[n, c, k], upper[n, c, k] = _bracket(pair, lower[n, c, k], epsilons)
+        elif rule != "sup":
+            for i, j in zip(n, k, strict=True):
+                value = _slots(problem, trials[i], construction, rule, problem.grid.widths[j])
+                lower[i, c, j] = upper[i, c, j] = value
+    return lower, upper
+
+
+def _bracket(pair, lower, epsilons):
+    """The certificate, and the ascent where an epsilon is still open: [n] each.
+
+    Of two inputs the supremum is known exactly.
+    """
+    if pair.weights[0].shape[1] == 2:
+        each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
+        value = np.array([circle_supremum(one) for one in each])
+        return value * (1 - ROUNDING), value * (1 + ROUNDING)
+    upper = certificate.upper(pair)
+    at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
+    if len(at):
+        value, _ = ascent.lower(pair._replace(errors=tuple(e[at] for e in pair.errors)))
+        lower[at] = np.maximum(lower[at], value)
+    return lower, upper
+
+
+def _slots(problem: Problem, trial, construction, rule, block: int) -> float:
+    """A slot rule of one trial by its definition, from whole layers drawn again."""
+    worst = np.array(
+        [
+            _worst(problem.seed, trial, i, target, construction, block)
+            for i, target in enumerate(problem.weights)
+        ]
+    )
+    return float(slot_rule(rule, _config(problem).shapes, worst))
+
+
+def _worst(seed, trial, layer, target, construction, block) -> float:
+    """The largest slot error of a layer."""
+    n_out, n_in = target.shape
+    blocks = block_neurons(construction, target.shape)
+    nearest = np.broadcast_to(np.abs(target), (sides(layer), n_out, n_in)).copy()
+    step = max(1, DRAWN_AT_ONCE // (blocks * (n_in + n_out)))
+    for start in range(0, block, step):
+        neurons = np.arange(start * blocks, min(start + step, block) * blocks)
+        [output], [hidden] = network.random_layer(seed, [trial], neurons, n_in, n_out, layer)
+        inputs, outputs = neurons % n_in, neurons // n_in % n_out
+        weight = hidden[np.arange(len(neurons)), inputs]
+        error = np.abs(output * weight - target[:, inputs])  # [n_out, neuron]
+        if construction == "separate":
+            error[outputs != np.arange(n_out)[:, None]] = np.inf
+        for side, sign in enumerate((1, -1)[: sides(layer)]):
+            mine = np.where(sign * weight > 0, error, np.inf)
+            table = mine.reshape(n_out, -1, n_in)
+            nearest[side] = np.minimum(nearest[side], table.min(axis=1))
+    return nearest.max()

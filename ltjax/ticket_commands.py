@@ -1,0 +1,105 @@
+"""The commands about one ticket: make it for a network of the user's own, and check it again.
+
+As in `commands`, a command yields what is to be printed, and its docstring and help are the manual.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg, subcommand
+
+from ltjax.commands import File, Flag, Watching, check_delta
+
+NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
+
+
+@dataclass(frozen=True)
+class Make:
+    """Prune a random network to yours, and certify the error over the whole unit ball.
+
+    The ticket holds a seed and the positions kept, not one weight. Block sizes are those for which
+    theory promises success. Exit code 1 where the ticket is not certified.
+
+    Try:
+      ltjax ticket mynet.npz --epsilon 0.1 --seed 3 --out ticket.npz
+    """
+
+    network: Positional[Annotated[File, arg(help=NETWORK)]]
+    out: Annotated[File, arg(help="Ticket to write: .npz.")]
+    epsilon: Annotated[
+        float, arg(help="Error allowed over the unit ball, in the L2 norm of the outputs.")
+    ] = 0.1
+    delta: Annotated[float, arg(help="Failure probability that the block sizes allow for.")] = 0.05
+    seed: Annotated[int, arg(help="Of the random network, 0 to 2^32 - 1.")] = 0
+    last: Annotated[
+        Literal["linear", "relu"], arg(help="What the last layer of the network ends with.")
+    ] = "linear"
+    construction: Annotated[
+        Literal["blocks", "separate"],
+        arg(help="A block of neurons for each input of a layer, or for each weight."),
+    ] = "blocks"
+    max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
+    as_it_is: Annotated[
+        Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
+    ] = False
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax import files, ticket_report, tickets
+        from ltjax.problem import FalseClaimError
+
+        check_delta(self.delta)
+        files.check_output(self.out, "out", (".npz",))
+        layers = files.read_network(self.network, "network")
+        ticket = tickets.prune(
+            layers,
+            self.last,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            seed=self.seed,
+            construction=self.construction,
+            max_width=self.max_width,
+            rescaling=not self.as_it_is,
+        )
+        verdict = tickets.verify(ticket, layers, lower=True)
+        files.write_atomic(self.out, tickets.to_bytes(ticket))
+        yield ticket_report.report(ticket, layers, verdict)
+        yield f"ticket: {self.out}"
+        if not verdict.holds:
+            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {self.epsilon:g}.")
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Certify a ticket again, from its file and the network it was made for.
+
+    Every kept weight is drawn again from the seed, and the error over the unit ball is bounded in
+    float64. Exit code 0: it holds; 1: it does not, or belongs to another network; 2: unreadable.
+
+    Try:
+      ltjax verify ticket.npz mynet.npz
+    """
+
+    ticket: Positional[Annotated[File, arg(help="Ticket.")]]
+    network: Positional[Annotated[File, arg(help=NETWORK)]]
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax import files, ticket_report, tickets
+        from ltjax.problem import FalseClaimError
+
+        ticket = tickets.read(self.ticket)
+        layers = files.read_network(self.network, "network")
+        verdict = tickets.verify(ticket, layers, lower=True)
+        if not verdict.belongs:
+            raise FalseClaimError(
+                f"{self.ticket} was made for another network, not {self.network}."
+            )
+        yield ticket_report.report(ticket, layers, verdict)
+        if not verdict.holds:
+            raise FalseClaimError(
+                f"{self.ticket} is {verdict.word.lower()} at {ticket.epsilon:g}: the error is "
+                f"between {verdict.lower:.6g} and {verdict.upper:.6g}."
+            )
+
+
+TicketCommand = Annotated[Make, subcommand("ticket")] | Verify
