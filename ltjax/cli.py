@@ -86,7 +86,8 @@ class Progress:
         widths, epsilons = tally.problem.grid.widths, tally.problem.grid.epsilons
         k = len(widths) // 2
         success = tally.certified[tally.criterion(self.criterion), k, -1] / tally.trials
-        return f"{self.criterion} {success:.4f} at k = {widths[k]}, epsilon {epsilons[-1]:g}"
+        axis = tally.problem.config.axis
+        return f"{self.criterion} {success:.4f} at {axis} = {widths[k]}, epsilon {epsilons[-1]:g}"
 
 
 def parse(argv: list[str] | None):

@@ -205,9 +205,10 @@ def _keys(series: Sequence[Series], criteria: Sequence[str], delta: float) -> li
 def _epsilon(series: Sequence[Series], at: Sequence[int], epsilon: float):
     """Points of one epsilon in the records `at`, and the widths that the lemma promises them."""
     points = tuple(Line2D([], [], **looks.point(*_look(series, i, epsilon))) for i in at)
+    letter = series[at[0]].tally.problem.config.axis.split()[-1]
     lemmas = [series[i].lemma[epsilon] for i in at if epsilon in series[i].lemma]
     widths = ", ".join(dict.fromkeys(_number(width) for width in lemmas))
-    return points, f"\u03b5 = {epsilon:g}" + f" (lemma: k = {widths})" * bool(lemmas)
+    return points, f"\u03b5 = {epsilon:g}" + f" (lemma: {letter} = {widths})" * bool(lemmas)
 
 
 def _name(one: Series) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ltjax import network, stats, theory
+from ltjax import networks, stats, theory
 from ltjax.estimates import ALPHA, LEVEL, Estimate, Predicted, Series, estimate, methods
 from ltjax.problem import MAX_WIDTH, Network, Neuron, Problem
 
@@ -38,7 +38,7 @@ def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> st
             f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
             f"{there:,} in the target"
         )
-        reach = network.reach(tally.problem.weights, config.last)
+        reach = networks.reach(tally.problem.weights, config.last)
         lines.append(f"keeping nothing errs by at least {reach:.4f}")
     if tally.anytime:
         lines.append("extended after looking: anytime intervals, valid whenever one stops")

@@ -163,13 +163,13 @@ def power_law(x: Numbers, y: Numbers, low: Numbers, high: Numbers) -> PowerLaw:
     values, on a power law or not.
 
     Args:
-        x: places, positive and not all equal, [points].
+        x: places, positive, [points]; where all are equal, the exponent is nan.
         y: values, positive; nan for one unknown, which leaves the exponent unknown.
         low, high: intervals for y; 0 and inf where open.
     """
     u = np.log(np.asarray(x, np.float64))
-    c = (u - u.mean()) / np.sum((u - u.mean()) ** 2)
-    with np.errstate(divide="ignore"):  # an open end: ln 0 = -inf
+    with np.errstate(divide="ignore", invalid="ignore"):  # an open end: ln 0 = -inf
+        c = (u - u.mean()) / np.sum((u - u.mean()) ** 2)
         values, least, most = (np.log(np.asarray(v, np.float64)) for v in (y, low, high))
     exponent = float(np.sum(c * values))
     tilt = lambda down, up: float(np.sum(c[c != 0.0] * np.where(c > 0.0, up, down)[c != 0.0]))

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ltjax import files, theory
-from ltjax import network as draw
+from ltjax import files, networks, theory
 from ltjax.files import FilePath
 from ltjax.problem import (
     CONSTRUCTIONS,
@@ -89,7 +88,11 @@ def network(
         if depth < 1:
             raise InputError(f"depth must be at least 1, got {depth}.")
         sizes = Network(sizes=(d, *[n] * (depth - 1), 1)).sizes
-        layers = draw.worst_target(sizes) if target == "worst" else draw.random_target(seed, sizes)
+        layers = (
+            networks.worst_target(sizes)
+            if target == "worst"
+            else networks.random_target(seed, sizes)
+        )
     else:
         layers = _layers(target, dim, hidden, depth)
         sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
@@ -135,7 +138,7 @@ def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
         dim = Neuron(dim=8 if dim is None else dim).dim
         if target == "worst":
             return tuple(dim**-0.5 * (-1) ** i for i in range(dim))
-        return tuple(draw.random_target(seed, (dim, 1))[0][0].tolist())
+        return tuple(networks.random_target(seed, (dim, 1))[0][0].tolist())
     else:
         values, name = files.read_array(target, "target"), f"target {target}"
     if values.ndim != 1 or values.size < 1:

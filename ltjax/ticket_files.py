@@ -17,12 +17,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 import numpy as np
 
 from ltjax import files
 from ltjax.files import FilePath
+from ltjax.networks import block_counts, slots
 from ltjax.problem import MAX_WIDTH, InputError, Network, check_seed
 
 FORMAT = "ltjax-ticket/1"
@@ -89,16 +89,6 @@ class Ticket:
             np.where(ranks < 0, -1, ranks * count + np.arange(count).reshape(-1, ranks.shape[2]))
             for ranks, count in parts
         ]
-
-
-def slots(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(side, n_out, n_in) of every layer: only the first one sees negative inputs."""
-    return [(2 if i == 0 else 1, n_out, n_in) for i, (n_in, n_out) in enumerate(pairwise(sizes))]
-
-
-def block_counts(construction: str, sizes: Sequence[int]) -> list[int]:
-    """Blocks of every layer: one for an input, or one for a weight."""
-    return [n_in if construction == "blocks" else n_in * n_out for n_in, n_out in pairwise(sizes)]
 
 
 def digest(layers: Sequence[np.ndarray], last: str) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ltjax import theory
-from ltjax.network import Pair, active_weights
+from ltjax.networks import Pair, active_weights
 from ltjax.supnorm import certificate
 from ltjax.ticket_files import Ticket, to_bytes
 from ltjax.tickets import Layers, Verdict

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ltjax import draws, problem, theory
-from ltjax.network import Pair
+from ltjax.networks import Pair, block_counts, kept_weights, slots
 from ltjax.problem import MAX_WIDTH, InputError
-from ltjax.ticket_files import Ticket, block_counts, digest, read, to_bytes
+from ltjax.ticket_files import Ticket, digest, read, to_bytes
 
 __all__ = [
     "Ticket",
@@ -39,6 +39,7 @@ __all__ = [
 
 DEFAULT_MAX_WIDTH = 2**24
 ULP = 2.0**-52
+TRIAL = 0  # of the seed: the random network that every ticket is cut from
 
 Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
 
@@ -165,21 +166,17 @@ def _search(scaled, widths, seed, construction) -> tuple[np.ndarray, ...]:
     from ltjax.search import nearest
 
     find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
-    key = tuple(map(jnp.asarray, _key(seed)))
-    counts = block_counts(construction, (scaled[0].shape[1], *map(len, scaled)))
+    trial = np.full(1, TRIAL, np.uint32)
+    key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
+    sizes = (scaled[0].shape[1], *map(len, scaled))
+    parts = zip(scaled, widths, block_counts(construction, sizes), slots(sizes), strict=True)
     ranks = []
-    for i, (layer, width, count) in enumerate(zip(scaled, widths, counts, strict=True)):
+    for i, (layer, width, count, (sides, _, _)) in enumerate(parts):
         target = jnp.asarray(layer, jnp.float32)[..., None]
-        slots = find(key, i, target, jnp.array([width], jnp.int32), 2 if i == 0 else 1)
-        kept = np.asarray(slots.neuron)[0, 0, ..., 0]
+        found = find(key, i, target, jnp.array([width], jnp.int32), sides)
+        kept = np.asarray(found.neuron)[0, 0, ..., 0]
         ranks.append(np.where(kept < 0, -1, kept // count))
     return tuple(ranks)
-
-
-def _key(seed: int):
-    """Of trial 0: two uint32 words of shape [1]."""
-    zero = np.zeros(1, np.uint32)
-    return draws.trial_key(np.full_like(zero, seed), zero)
 
 
 def effective(ticket: Ticket) -> list[np.ndarray]:
@@ -188,21 +185,16 @@ def effective(ticket: Ticket) -> list[np.ndarray]:
     A kept neuron acts on the side of its weight W, whichever slot names it: whatever positions a
     file holds, these are the matrices of the network that it masks.
     """
-    return [_effective(_key(ticket.seed), i, kept) for i, kept in enumerate(ticket.neurons)]
-
-
-def _effective(key, layer: int, kept: np.ndarray) -> np.ndarray:
-    sides, n_out, n_in = kept.shape
-    neuron = np.maximum(kept, 0).astype(np.uint32)
-    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
-    output, hidden = (
-        draws.uniform(draws.word(draws.stream(key, layer, role), neuron, at)).astype(np.float64)
-        for role, at in zip((draws.OUTPUT, draws.HIDDEN), index, strict=True)
-    )
-    counted = kept >= 0
-    counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
-    there = [(hidden > 0) == (side == 0) for side in range(sides)]
-    return np.stack([np.sum(output * hidden * (counted & on), axis=0) for on in there])
+    matrices = []
+    for i, kept in enumerate(ticket.neurons):
+        output, hidden = (x[0] for x in kept_weights(ticket.seed, [TRIAL], kept[None], i))
+        counted = kept >= 0
+        counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
+        there = [(hidden > 0) == (side == 0) for side in range(len(kept))]
+        matrices.append(
+            np.stack([np.sum(output * hidden * (counted & on), axis=0) for on in there])
+        )
+    return matrices
 
 
 def evaluate(ticket: Ticket, x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
-from ltjax import files, network, tickets
+from ltjax import files, networks, tickets
 
 SIZES, SEED, HELD_OUT = (64, 32, 10), 0, 360
 DECAY, LIMIT, RATE, STEPS = 1e-3, 5.0, 3e-3, 1500  # no weight above LIMIT / sqrt(n_in)
@@ -71,7 +71,7 @@ def main(argv=None):
         np.savez(args.out, *train(*fit))
     images, labels = images[-HELD_OUT:], labels[-HELD_OUT:]
     layers = files.read_network(args.out, "target")
-    target = network.forward(layers, images).argmax(axis=1)
+    target = networks.forward(layers, images).argmax(axis=1)
     print(f"held-out accuracy of the target: {np.mean(target == labels):.4f}")
     if args.check is not None:
         ticket = tickets.evaluate(tickets.read(args.check), images).argmax(axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import ball, cones, distance, integer_program, supremum
 
-from ltjax.network import Pair
+from ltjax.networks import Pair
 from ltjax.supnorm import certificate, exact
 
 ORACLE = 1e-5  # relative: SCIP's tolerance of a constraint

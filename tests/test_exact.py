@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from oracles import ball, brute_force, cones, difference, distance, slopes, supremum
 
-from ltjax.network import Pair
+from ltjax.networks import Pair
 from ltjax.supnorm import exact
 
 NOWHERE = np.array([])  # no threshold to decide

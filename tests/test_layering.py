@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "draws": "",
     "stats": "",
     "looks": "",
-    "network": "draws",
+    "networks": "draws",
     "theory.product": "",
     "theory.partition": "theory.product",
     "theory.pool": "theory.partition theory.product",
@@ -33,43 +33,43 @@ MAY_IMPORT = {
     "files": "problem",
     "records": "files problem tally",
     "estimates": "problem stats tally",
-    "report": "estimates network problem stats theory",
+    "report": "estimates networks problem stats theory",
     "plots": "estimates looks problem",
     "search": "",
     "search.nearest": "draws",
     "search.matching": "search.nearest",
     "supnorm": "",
-    "supnorm.exact": "network",
-    "supnorm.certificate": "network supnorm.exact",
-    "supnorm.ascent": "network",
+    "supnorm.exact": "networks",
+    "supnorm.certificate": "networks supnorm.exact",
+    "supnorm.ascent": "networks",
     "experiments": "",
     "experiments.crowd": "",
-    "experiments.neuron_host": "network problem search.matching supnorm.exact",
+    "experiments.neuron_host": "networks problem search.matching supnorm.exact",
     "experiments.neuron": (
         "experiments.crowd experiments.neuron_host problem search.matching search.nearest "
         "supnorm.exact"
     ),
     "experiments.network_host": (
-        "network problem supnorm.ascent supnorm.certificate supnorm.exact"
+        "networks problem supnorm.ascent supnorm.certificate supnorm.exact"
     ),
     "experiments.network": (
-        "experiments.crowd experiments.network_host network problem search.nearest "
+        "experiments.crowd experiments.network_host networks problem search.nearest "
         "supnorm.ascent supnorm.certificate"
     ),
     "engine": "draws problem tally",
-    "ticket_files": "files problem",
+    "ticket_files": "files networks problem",
     "tickets": (
-        "draws network problem search.nearest supnorm.ascent supnorm.certificate theory "
+        "draws networks problem search.nearest supnorm.ascent supnorm.certificate theory "
         "ticket_files"
     ),
-    "ticket_report": "network supnorm.certificate theory ticket_files tickets",
-    "targets": "files network problem theory",
+    "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
+    "targets": "files networks problem theory",
     "curves": "engine estimates files plots problem records report tally theory",
     "commands": "curves files problem records report targets",
     "ticket_commands": "commands files problem ticket_report tickets",
     "cli": "commands problem ticket_commands",
 }
-MEASURED = {"draws", "network", "search", "supnorm", "experiments", "engine"}
+MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "engine"}
 
 
 def tree(module):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracles import ball
 
-from ltjax import draws, engine, network, stats, theory
+from ltjax import draws, engine, networks, stats, theory
 from ltjax.experiments import network as experiment
 from ltjax.experiments import network_host
 from ltjax.problem import Grid, Network, Problem, WrongKernelError
@@ -19,7 +19,7 @@ CPU = jax.devices("cpu")
 TRIALS = np.array([0, 1, 77, 2**31, 2**32 - 1], np.uint32)
 SMALL = Problem(
     config=Network(sizes=(3, 4, 2)),
-    target=tuple(network.random_target(4, (3, 4, 2))),
+    target=tuple(networks.random_target(4, (3, 4, 2))),
     grid=Grid(widths=(3, 9, 40, 150), epsilons=(0.7, 0.4, 0.2)),
     seed=21,
     experiment="network",
@@ -47,7 +47,7 @@ def found():
 def tickets(neurons):
     """Indices of trial, construction and width, and a ticket's kept neurons layer by layer."""
     for n, c, k in np.ndindex(neurons.shape[:3]):
-        kept = network_host.layers(neurons[n, c, k][None], SMALL.config.shapes)
+        kept = network_host.layers(neurons[n, c, k][None], SMALL.config.sizes)
         yield n, c, k, [layer[0] for layer in kept]
 
 
@@ -63,7 +63,7 @@ def layer_of(problem, trial, layer, construction, block):
     """A and W of one random layer, whole."""
     n_out, n_in = problem.config.shapes[layer]
     width = block * n_in * (n_out if construction == "separate" else 1)
-    drawn = network.random_layer(problem.seed, [trial], range(width), n_in, n_out, layer)
+    drawn = networks.random_layer(problem.seed, [trial], range(width), n_in, n_out, layer)
     return tuple(x[0] for x in drawn)
 
 
@@ -111,15 +111,15 @@ def test_a_ticket_is_a_mask_of_the_construction(found):
 
 def test_no_point_of_the_ball_refutes_a_certificate_and_the_search_is_no_bad_one(found):
     x, share = ball(3, 4000), []
-    f = network.forward(SMALL.weights, x)
+    f = networks.forward(SMALL.weights, x)
     for n, c, k, kept in tickets(found[2]):
         construction, block = SMALL.config.constructions[c], SMALL.grid.widths[k]
         layers = []
         for i, neurons in enumerate(kept):
             A, W = layer_of(SMALL, TRIALS[n], i, construction, block)
-            keep_output, keep_hidden = network.mask(neurons, len(W))
+            keep_output, keep_hidden = networks.mask(neurons, len(W))
             layers += [W * keep_hidden, A * keep_output]
-        error = np.linalg.norm(network.forward(layers, x) - f, axis=1).max()
+        error = np.linalg.norm(networks.forward(layers, x) - f, axis=1).max()
         at = n, NAMES.index(f"{construction}/sup"), k
         for lower, upper in (found[:2], found[3]):
             assert error <= upper[at] * (1 + 1e-12)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from oracles import bottleneck, brute_force
 
-from ltjax import draws, network
+from ltjax import draws, networks
 from ltjax.experiments import neuron
 from ltjax.problem import Grid, Neuron, Problem, WrongKernelError
 
@@ -42,7 +42,7 @@ def drawn(dim):
 def values(problem, trial, width, tickets):
     """Every criterion but the suprema in float64, by definition, from the whole drawn network."""
     dim, target = len(problem.target), np.array(problem.target)
-    output, hidden = (x[0] for x in network.random_layer(problem.seed, [trial], range(width), dim))
+    output, hidden = (x[0] for x in networks.random_layer(problem.seed, [trial], range(width), dim))
     size = np.abs(output[0, :, None] * hidden - target).T  # [d, neuron]
     size = np.stack([np.where(hidden.T > 0, size, np.inf), np.where(hidden.T < 0, size, np.inf)])
     own = np.arange(width) % dim == np.arange(dim)[:, None]
@@ -62,7 +62,7 @@ def values(problem, trial, width, tickets):
 
 
 def suprema(problem, trial, tickets):
-    errors = network.ticket_errors(problem.seed, np.repeat(trial, 2), tickets, problem.target)
+    errors = networks.ticket_errors(problem.seed, np.repeat(trial, 2), tickets, problem.target)
     families = problem.config.constructions
     target = np.array(problem.target)
     return {f"{f}/sup": brute_force(target, e) for f, e in zip(families, errors, strict=True)}
@@ -219,7 +219,7 @@ def test_a_slot_that_may_stay_empty_takes_no_neuron_from_another():
     )
     trials = np.arange(2000, dtype=np.uint32)
     _, upper = neuron.settle(problem, trials, *pruned(problem, trials))
-    output, hidden = network.random_layer(problem.seed, trials, range(10), 4)
+    output, hidden = networks.random_layer(problem.seed, trials, range(10), 4)
     size = np.abs(output[:, 0, :, None] * hidden - problem.target)
     size = np.where(np.stack([hidden > 0, hidden < 0], axis=1), size[:, None], np.inf)
     empty = np.abs(problem.target)

@@ -215,6 +215,10 @@ def test_its_interval_is_the_range_over_all_values_within_theirs():
     assert law.low < law.exponent < law.high
 
 
+def test_one_place_has_no_exponent():
+    assert np.isnan(stats.power_law([3, 3], [2, 5], [1, 4], [3, 6])[1:]).all()
+
+
 def test_an_open_interval_opens_that_of_the_exponent():
     # The middle one of three places does not tilt the line.
     open_end = stats.power_law([1, 2, 4], [3, 4, 5], [3, 0, 5], [3, np.inf, 5])

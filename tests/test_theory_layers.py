@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltjax import network, stats, theory
+from ltjax import networks, stats, theory
 from ltjax.problem import Grid, InputError, Network, Problem
 from ltjax.theory import layers, pool, prediction
 
@@ -59,7 +59,7 @@ def test_slot_errors_within_tight_keep_the_supremum_and_may_attain_it(sizes):
             np.full((2 - (i > 0), *w.shape), factor * eta)
             for i, (w, eta) in enumerate(zip(weights, etas, strict=True))
         )
-        found = np.linalg.norm(network.difference(network.Pair(weights, errors), x))
+        found = np.linalg.norm(networks.difference(networks.Pair(weights, errors), x))
         assert bool(found <= 0.3) is within
         assert found > 0.3 * (1 - 1e-9)
 
@@ -396,7 +396,7 @@ def test_active_weights_are_bounded_by_what_a_full_ticket_keeps():
     sizes = (3, 4, 2, 2)
     count = lambda i, shape: np.arange(np.prod(shape)).reshape(shape)
     ticket = [count(i, (1 + (i == 0), b, a)) for i, (a, b) in enumerate(pairwise(sizes))]
-    assert network.active_weights(ticket) == theory.active_weights_bound(sizes)
+    assert networks.active_weights(ticket) == theory.active_weights_bound(sizes)
 
 
 # Predictions.

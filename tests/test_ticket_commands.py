@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltjax import cli, network, tickets
+from ltjax import cli, networks, tickets
 
 SIZES = (3, 4, 2)
 
@@ -15,7 +15,7 @@ SIZES = (3, 4, 2)
 def made(tmp_path_factory):
     """A folder with a network, its ticket, and what the command said of it."""
     folder = tmp_path_factory.mktemp("tickets")
-    layers = network.random_target(3, SIZES)
+    layers = networks.random_target(3, SIZES)
     np.savez(folder / "net.npz", 2.5 * layers[0], 3.0 * layers[1])
     np.savez(folder / "other.npz", 2.5 * layers[0], 3.01 * layers[1])
     return folder

@@ -16,7 +16,7 @@ import pytest
 from oracles import ball
 from scipy import stats
 
-from ltjax import files, network, problem, theory, ticket_report, tickets
+from ltjax import files, networks, problem, theory, ticket_report, tickets
 from ltjax.problem import InputError
 
 ROOT = Path(tickets.__file__).parents[1]
@@ -56,8 +56,8 @@ def dense(ticket):
     layers = []
     for i, (kept, width) in enumerate(zip(ticket.neurons, ticket.widths, strict=True)):
         _, n_out, n_in = kept.shape
-        draw = network.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
-        keep_output, keep_hidden = network.mask(kept, width)
+        draw = networks.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
+        keep_output, keep_hidden = networks.mask(kept, width)
         hidden, output = draw[1][0] * keep_hidden, draw[0][0] * keep_output
         some = keep_hidden.any(axis=1)
         layers += [hidden[some], output[:, some]]
@@ -85,8 +85,8 @@ def test_rescaling_fills_the_hypotheses_and_keeps_the_function():
     for layer in scaled:
         assert max(problem.hypotheses(layer)) == pytest.approx(1.0, rel=1e-12)
     x = ball(3, 100)
-    expected = network.forward(layers, x)
-    np.testing.assert_allclose(np.prod(scales) * network.forward(scaled, x), expected, rtol=1e-12)
+    expected = networks.forward(layers, x)
+    np.testing.assert_allclose(np.prod(scales) * networks.forward(scaled, x), expected, rtol=1e-12)
     zeros = tickets.rescale([np.zeros((2, 3)), np.ones((1, 2))])
     np.testing.assert_array_equal(zeros[0][0], 0.0)
     assert zeros[1] == (1.0, pytest.approx(2**0.5))
@@ -177,7 +177,7 @@ def test_a_ticket_is_a_mask_of_the_construction(made):
     ticket, _ = made
     for i, (kept, width) in enumerate(zip(ticket.neurons, ticket.widths, strict=True)):
         _, n_out, n_in = kept.shape
-        _, [hidden] = network.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
+        _, [hidden] = networks.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
         assert np.mean(kept >= 0) > 0.8
         for (side, o, q), j in np.ndenumerate(kept):
             if j >= 0:
@@ -192,7 +192,7 @@ def test_a_ticket_is_a_mask_of_the_construction(made):
 def test_it_evaluates_as_the_masked_random_network(made, change):
     ticket = change(made[0])
     x = ball(3, 300)
-    expected = ticket.scale * network.forward(dense(ticket), x, ticket.last)
+    expected = ticket.scale * networks.forward(dense(ticket), x, ticket.last)
     size = np.abs(expected).max()
     assert size > 1e-5
     np.testing.assert_allclose(tickets.evaluate(ticket, x), expected, atol=1e-14 * size)
@@ -203,7 +203,7 @@ def test_slots_that_lie_about_their_side_are_seen_through(made):
     ticket = scattered(made[0], 1)
     for i, matrix in enumerate(tickets.effective(ticket)):
         kept = ticket.neurons[i]
-        [believed] = network.ticket_errors(ticket.seed, [0], kept[None], 0 * matrix[0], i)
+        [believed] = networks.ticket_errors(ticket.seed, [0], kept[None], 0 * matrix[0], i)
         assert np.mean(believed != matrix) > 0.2
 
 
@@ -211,15 +211,15 @@ def test_its_errors_are_those_of_its_slots(made):
     ticket, layers = made
     pair = tickets.errors(ticket, layers)
     for i, kept in enumerate(ticket.neurons):
-        expected = network.ticket_errors(ticket.seed, [0], kept[None], pair.weights[i], i)
+        expected = networks.ticket_errors(ticket.seed, [0], kept[None], pair.weights[i], i)
         np.testing.assert_array_equal(pair.errors[i], expected)
 
 
 def gap(ticket, layers, n=20_000):
     """The largest error of the masked network at n points of the sphere."""
     x = ball(3, n)
-    found = ticket.scale * network.forward(dense(ticket), x, ticket.last)
-    return np.linalg.norm(found - network.forward(layers, x, ticket.last), axis=1).max()
+    found = ticket.scale * networks.forward(dense(ticket), x, ticket.last)
+    return np.linalg.norm(found - networks.forward(layers, x, ticket.last), axis=1).max()
 
 
 def test_the_bracket_holds_the_error_of_the_masked_network(made):

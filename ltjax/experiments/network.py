@@ -19,15 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.experiments import crowd
-from ltjax.experiments.network_host import (
-    block_neurons,
-    check,
-    pair_of,
-    settle,
-    sides,
-    slot_rule,
-)
-from ltjax.network import Pair
+from ltjax.experiments.network_host import check, pair_of, settle, slot_rule
+from ltjax.networks import Pair, block_counts, slots
 from ltjax.problem import Network
 from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate
@@ -44,7 +37,7 @@ class Outcome(NamedTuple):
 
     lower, upper: bracket on the error achieved, float32 [criterion, width], slack included.
     neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
-        of `network_host.layers`: layer after layer, in each by side, output, input.
+        of `networks.slots`: layer after layer, in each by side, output, input.
     """
 
     lower: jax.Array
@@ -70,20 +63,21 @@ def trial(key, target, widths, config: Network) -> Outcome:
 
 def prune(key, target, widths, construction):
     """Slot errors [width, side, n_out, n_in] of every layer, and the tickets [width, slot]."""
+    sizes = (target[0].shape[1], *map(len, target))
+    parts = zip(target, slots(sizes), block_counts(construction, sizes), strict=True)
     errors, neurons = [], []
-    for i, weights in enumerate(target):
-        search = crowd.one_of(partial(_search, construction=construction, layer=i))
-        error, neuron = search(key, weights, widths * block_neurons(construction, weights.shape))
+    for i, (weights, (sides, _, _), count) in enumerate(parts):
+        find = partial(_search, getattr(nearest, construction), i, sides)
+        error, neuron = crowd.one_of(find)(key, weights, widths * count)
         errors.append(error)
         neurons.append(neuron.reshape(len(widths), -1))
     return tuple(errors), jnp.concatenate(neurons, axis=1)
 
 
-def _search(key, weights, widths, construction, layer):
+def _search(search, layer, sides, key, weights, widths):
     """Nearest products [width, side, n_out, n_in, trial] of one layer: errors and neurons."""
-    search = getattr(nearest, construction)
-    slots = search(key, layer, weights, widths, sides(layer))
-    return slots.error[:, 0], slots.neuron[:, 0]
+    found = search(key, layer, weights, widths, sides)
+    return found.error[:, 0], found.neuron[:, 0]
 
 
 def _rules(target, errors, config):

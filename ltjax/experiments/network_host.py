@@ -4,10 +4,12 @@ The kept weights of a ticket are drawn again from their addresses, by numpy; who
 an epsilon lies inside the slack of a slot rule.
 """
 
+import math
+
 import numpy as np
 
-from ltjax import network
-from ltjax.network import Pair
+from ltjax import networks
+from ltjax.networks import Pair
 from ltjax.problem import Network, Problem, WrongKernelError
 from ltjax.supnorm import ascent, certificate
 from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
@@ -17,22 +19,11 @@ DRAWN_AT_ONCE = 2**20  # weights that the host holds
 POINTS = 64  # of the ball, at which a known-answer check evaluates
 
 
-def sides(layer: int) -> int:
-    """Of its inputs: only the first layer sees negative ones."""
-    return 2 if layer == 0 else 1
-
-
-def block_neurons(construction: str, shape: tuple[int, int]) -> int:
-    """Blocks of a layer [n_out, n_in]: one for an input, or one for a weight."""
-    n_out, n_in = shape
-    return n_in if construction == "blocks" else n_in * n_out
-
-
-def layers(neurons, shapes) -> list[np.ndarray]:
+def layers(neurons, sizes) -> list[np.ndarray]:
     """Tickets [n, slot] taken apart: [n, side, n_out, n_in] for each layer."""
-    counts = [sides(i) * n_out * n_in for i, (n_out, n_in) in enumerate(shapes)]
-    parts = np.split(neurons, np.cumsum(counts)[:-1], axis=1)
-    return [part.reshape(len(part), -1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+    shapes = networks.slots(sizes)
+    parts = np.split(neurons, np.cumsum([math.prod(shape) for shape in shapes])[:-1], axis=1)
+    return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def slot_rule(rule: str, shapes, worst, xp=np):
@@ -59,9 +50,9 @@ def pair_of(problem: Problem, trials, neurons) -> Pair:
     """The target and these tickets [n, slot] of it, in float64."""
     weights = problem.weights
     errors = tuple(
-        network.ticket_errors(problem.seed, trials, kept, target, i)
+        networks.ticket_errors(problem.seed, trials, kept, target, i)
         for i, (kept, target) in enumerate(
-            zip(layers(neurons, _config(problem).shapes), weights, strict=True)
+            zip(layers(neurons, _config(problem).sizes), weights, strict=True)
         )
     )
     return Pair(weights, errors, _config(problem).last)
@@ -76,7 +67,7 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
     widths = np.array(problem.grid.widths)
     for c, criterion in enumerate(problem.criteria):
         construction, rule = criterion.name.split("/")
-        most = max(block_neurons(construction, shape) for shape in _config(problem).shapes)
+        most = max(networks.block_counts(construction, _config(problem).sizes))
         k = max(int(np.searchsorted(widths * most, CHECKED_WIDTH)) - 1, 0)
         low, high = lower[0, c, k], upper[0, c, k]
         if rule == "sup":
@@ -84,7 +75,7 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
             pair = pair_of(problem, trials[:1], neurons[:1, at, k])
             x = np.random.default_rng(0).normal(size=(problem.config.dim, POINTS))
             x /= np.linalg.norm(x, axis=0)
-            least = np.linalg.norm(network.difference(pair, x)[0], axis=0).max()
+            least = np.linalg.norm(networks.difference(pair, x)[0], axis=0).max()
             holds = least <= high and low <= certificate.upper(pair)[0]
         else:
             least = _slots(problem, trials[0], construction, rule, int(widths[k]))
@@ -144,31 +135,27 @@ def _bracket(pair, lower, epsilons):
 
 def _slots(problem: Problem, trial, construction, rule, block: int) -> float:
     """A slot rule of one trial by its definition, from whole layers drawn again."""
-    worst = np.array(
-        [
-            _worst(problem.seed, trial, i, target, construction, block)
-            for i, target in enumerate(problem.weights)
-        ]
-    )
+    sizes = _config(problem).sizes
+    shapes, counts = networks.slots(sizes), networks.block_counts(construction, sizes)
+    worst = np.zeros(len(counts))
+    for i, (target, shape, count) in enumerate(zip(problem.weights, shapes, counts, strict=True)):
+        nearest = np.broadcast_to(np.abs(target), shape).copy()
+        step = max(1, DRAWN_AT_ONCE // (count * sum(target.shape)))
+        for first in range(0, block, step):
+            neurons = np.arange(first * count, min(first + step, block) * count)
+            found = _nearest(problem.seed, trial, i, neurons, target, construction)
+            nearest = np.minimum(nearest, found[: len(nearest)])
+        worst[i] = nearest.max()
     return float(slot_rule(rule, _config(problem).shapes, worst))
 
 
-def _worst(seed, trial, layer, target, construction, block) -> float:
-    """The largest slot error of a layer."""
+def _nearest(seed, trial, layer, neurons, target, construction) -> np.ndarray:
+    """The least errors [side, n_out, n_in] that whole blocks of a layer's neurons offer."""
     n_out, n_in = target.shape
-    blocks = block_neurons(construction, target.shape)
-    nearest = np.broadcast_to(np.abs(target), (sides(layer), n_out, n_in)).copy()
-    step = max(1, DRAWN_AT_ONCE // (blocks * (n_in + n_out)))
-    for start in range(0, block, step):
-        neurons = np.arange(start * blocks, min(start + step, block) * blocks)
-        [output], [hidden] = network.random_layer(seed, [trial], neurons, n_in, n_out, layer)
-        inputs, outputs = neurons % n_in, neurons // n_in % n_out
-        weight = hidden[np.arange(len(neurons)), inputs]
-        error = np.abs(output * weight - target[:, inputs])  # [n_out, neuron]
-        if construction == "separate":
-            error[outputs != np.arange(n_out)[:, None]] = np.inf
-        for side, sign in enumerate((1, -1)[: sides(layer)]):
-            mine = np.where(sign * weight > 0, error, np.inf)
-            table = mine.reshape(n_out, -1, n_in)
-            nearest[side] = np.minimum(nearest[side], table.min(axis=1))
-    return nearest.max()
+    [output], [hidden] = networks.random_layer(seed, [trial], neurons, n_in, n_out, layer)
+    weight = hidden[np.arange(len(neurons)), neurons % n_in]
+    error = np.abs(output * weight - target[:, neurons % n_in])  # [n_out, neuron]
+    if construction == "separate":
+        error[neurons // n_in % n_out != np.arange(n_out)[:, None]] = np.inf
+    sides = (np.where(sign * weight > 0, error, np.inf) for sign in (1, -1))
+    return np.stack([side.reshape(n_out, -1, n_in).min(axis=1) for side in sides])

@@ -6,7 +6,7 @@ the slack of float32, inside the bracket of a repaired matching, or inside the b
 
 import numpy as np
 
-from ltjax import network
+from ltjax import networks
 from ltjax.problem import Problem, WrongKernelError
 from ltjax.search import matching
 from ltjax.supnorm import exact
@@ -28,7 +28,7 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
     known = _nearest(
         problem, trials[0], int(widths[k]), 1.001 * np.fmax.reduce(scales * upper[0, :, k])
     )
-    tickets = network.ticket_errors(
+    tickets = networks.ticket_errors(
         problem.seed, np.repeat(trials[:1], len(neurons[0])), neurons[0, :, k], problem.target
     )
     for (family, rule), low, high in zip(names, lower[0, :, k], upper[0, :, k], strict=True):
@@ -71,7 +71,7 @@ def settle(problem: Problem, trials, lower, upper, neurons):
             continue
         if rule == "sup" or (family, rule) == ("pooled", "l2"):
             ticket = neurons[n, problem.config.constructions.index(family), k]
-            errors = network.ticket_errors(problem.seed, trials[n], ticket, problem.target)
+            errors = networks.ticket_errors(problem.seed, trials[n], ticket, problem.target)
             if rule == "sup":
                 ends = exact.neuron_supremum(problem.target, errors, epsilons)
             else:
@@ -111,7 +111,7 @@ def _edges(problem, trials, width, limit):
     step = max(1, DRAWN_AT_ONCE // (len(trials) * len(target)))
     for start in range(0, width, step):
         neurons = np.arange(start, min(start + step, width))
-        output, hidden = network.random_layer(problem.seed, trials, neurons, len(target))
+        output, hidden = networks.random_layer(problem.seed, trials, neurons, len(target))
         error = np.abs(output[:, 0, :, None] * hidden - target)
         n, j, i = np.nonzero((error <= limit) & (error < np.abs(target)))
         slot = i + len(target) * (hidden[n, j, i] < 0)

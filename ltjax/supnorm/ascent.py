@@ -27,7 +27,7 @@ import numpy as np
 import optax
 from scipy import optimize
 
-from ltjax.network import Pair, difference
+from ltjax.networks import Pair, difference
 
 BOOST = 16.0  # of the errors when a homotopy begins
 SHRINK = 2.0 / 3.0  # share of the steps after which the errors are their own size
@@ -35,6 +35,7 @@ STEP, LAST_STEP = 0.5, 1e-3
 STARTS, STEPS, KEPT = 64, 60, 2
 SAME = 0.9  # cosine of points that count as one
 BATCH = 64  # pairs on the device at once, which its cache still holds
+CLIMBED = 160  # signs of x, f and g with which a climb takes seconds at most
 RISE = 1e-9  # relative, that makes a move worth it
 ROUNDING = 1e-12  # relative, taken off a float64 value
 
@@ -143,8 +144,14 @@ def _search_all(weights, errors, last):
 
 
 def _best(pair, points):
-    """||g - f|| and the point where it is largest, of all points after their climb."""
-    ends = [climb(pair, x) for x in points]
+    """||g - f|| and the point where it is largest, of all points after their climb.
+
+    Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
+    """
+    signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))
+    unit = lambda x: x / np.linalg.norm(x)
+    move = partial(climb, pair) if signs <= CLIMBED else unit
+    ends = [move(np.asarray(x, np.float64)) for x in points]
     values = [_gap(pair, x)[0] for x in ends]
     best = np.argmax(values)
     return values[best], ends[best]

@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.network import Pair
+from ltjax.networks import Pair
 from ltjax.supnorm import exact
 
 BITS_ON_HOST = 12  # 2^bits sets of neurons are tried

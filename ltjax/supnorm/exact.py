@@ -19,7 +19,7 @@ always an upper bound; any y is a lower bound. Sides are numbered 0 for +, 1 for
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.network import Pair, difference
+from ltjax.networks import Pair, difference
 
 MAX_SIDES = 16  # coordinates whose side is a real choice: 2^16 orthants are still tried
 LAMBDAS = np.linspace(0.0, 1.0, 33)
@@ -200,7 +200,7 @@ def circle_supremum(pair: Pair) -> float:
     Between neighbouring angles at which x_i or a pre-activation of f or of g changes its sign,
     f - g = M x. There ||M x||^2 is a constant and a cosine of twice the angle, so that its maximum
     is at a singular vector of M or at an end. The arcs are refined layer by layer; they only say
-    where to look: the value is that of `network.difference` at the best of these points.
+    where to look: the value is that of `networks.difference` at the best of these points.
 
     Args:
         pair: one pair, `errors` without leading axes.

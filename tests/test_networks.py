@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from oracles import ball, supremum
 
-from ltjax import draws, network
+from ltjax import draws, networks
 from ltjax.experiments import neuron
 from ltjax.problem import LASTS, Grid, Neuron, Problem
 
@@ -42,7 +42,7 @@ def tickets(pruned):
 
 
 def dense(problem, trial, width):
-    output, hidden = network.random_layer(
+    output, hidden = networks.random_layer(
         problem.seed, [trial], np.arange(width), len(problem.target)
     )
     return output[0], hidden[0]
@@ -50,14 +50,14 @@ def dense(problem, trial, width):
 
 def ticket(output, hidden, kept):
     """The masked network, as the list of its two layers."""
-    keep_output, keep_hidden = network.mask(kept[:, None], len(hidden))
+    keep_output, keep_hidden = networks.mask(kept[:, None], len(hidden))
     return [hidden * keep_hidden, output * keep_output]
 
 
 def test_a_ticket_is_a_mask_of_the_construction(pruned):
     problem = pruned[0]
     for n, _, width, c, kept in tickets(pruned):
-        keep_output, keep = network.mask(kept[:, None], width)
+        keep_output, keep = networks.mask(kept[:, None], width)
         _, hidden = dense(problem, TRIALS[n], width)
         np.testing.assert_array_equal(keep_output[0], keep.any(axis=1))
         # One input a neuron, and a neuron of its own for every slot that is not empty.
@@ -73,16 +73,16 @@ def test_no_point_of_the_ball_refutes_the_claimed_supremum(pruned):
     problem, lower, upper, _ = pruned
     names = [criterion.name for criterion in problem.criteria]
     x = ball(problem.config.dim, 20_000)
-    f = network.forward([[problem.target]], x, "relu")
+    f = networks.forward([[problem.target]], x, "relu")
     for n, k, width, c, kept in tickets(pruned):
         at = n, names.index(f"{problem.config.constructions[c]}/sup"), k
         output, hidden = dense(problem, TRIALS[n], width)
-        g = network.forward(ticket(output, hidden, kept), x, "relu")
+        g = networks.forward(ticket(output, hidden, kept), x, "relu")
         found = np.abs(f - g).max()
         assert found <= upper[at] * (1 + 1e-12)
         if problem.config.dim <= 2:
             # So many points come close: what was refuted, is refuted by one of them.
-            errors = network.ticket_errors(
+            errors = networks.ticket_errors(
                 problem.seed, TRIALS[n : n + 1], kept[None], problem.target
             )
             assert found >= (1 - 1e-3) * supremum(problem.target, errors)[0]
@@ -93,7 +93,7 @@ def test_slot_errors_of_a_ticket_are_those_of_the_drawn_network(pruned):
     problem = pruned[0]
     for n, _, width, _, kept in tickets(pruned):
         output, hidden = dense(problem, TRIALS[n], width)
-        [errors] = network.ticket_errors(
+        [errors] = networks.ticket_errors(
             problem.seed, TRIALS[n : n + 1], kept[None], problem.target
         )
         for (side, i), j in np.ndenumerate(kept):
@@ -102,18 +102,18 @@ def test_slot_errors_of_a_ticket_are_those_of_the_drawn_network(pruned):
 
 
 def test_a_neuron_is_the_same_whichever_are_drawn_beside_it():
-    output, hidden = network.random_layer(3, [4, 9], np.arange(30), 5)
-    some_output, some_hidden = network.random_layer(3, [9], [17, 2], 5)
+    output, hidden = networks.random_layer(3, [4, 9], np.arange(30), 5)
+    some_output, some_hidden = networks.random_layer(3, [9], [17, 2], 5)
     np.testing.assert_array_equal(some_output[0], output[1][:, [17, 2]])
     np.testing.assert_array_equal(some_hidden[0], hidden[1, [17, 2]])
     assert output.dtype == hidden.dtype == np.float64
     # A narrower input reads the same words; another layer, seed or trial reads others.
     np.testing.assert_array_equal(
-        network.random_layer(3, [4], np.arange(30), 2)[1], hidden[:1, :, :2]
+        networks.random_layer(3, [4], np.arange(30), 2)[1], hidden[:1, :, :2]
     )
     for other in ({"seed": 4}, {"trials": [5]}, {"layer": 1}):
         arguments = {"seed": 3, "trials": [4], "neurons": np.arange(30), "n_in": 5} | other
-        assert not np.any(network.random_layer(**arguments)[1] == hidden[0])
+        assert not np.any(networks.random_layer(**arguments)[1] == hidden[0])
 
 
 def test_forward_is_the_definition():
@@ -125,9 +125,9 @@ def test_forward_is_the_definition():
         for point in x
     ]
     assert np.min(linear) < 0.0 < np.max(linear)
-    np.testing.assert_allclose(network.forward([first, second], x), linear, rtol=1e-13)
+    np.testing.assert_allclose(networks.forward([first, second], x), linear, rtol=1e-13)
     clipped = np.maximum(linear, 0.0)
-    np.testing.assert_allclose(network.forward([first, second], x, "relu"), clipped, rtol=1e-13)
+    np.testing.assert_allclose(networks.forward([first, second], x, "relu"), clipped, rtol=1e-13)
 
 
 # Whole networks, layer by layer.
@@ -142,16 +142,16 @@ def deep():
     weights, errors, layers, kept = [], [], [], []
     for i, (n_in, n_out) in enumerate(pairwise(SIZES)):
         weights.append(rng.uniform(-1, 1, (n_out, n_in)) / n_in**0.5)
-        output, hidden = (x[0] for x in network.random_layer(5, [9], range(width), n_in, n_out, i))
+        output, hidden = (x[0] for x in networks.random_layer(5, [9], range(width), n_in, n_out, i))
         # Any neuron of the block of an input, on the side where its weight is.
         block = np.arange(width) % n_in == np.arange(n_in)[:, None]
         neurons = np.full((2 if i == 0 else 1, n_out, n_in), -1)
         for side, o, q in np.ndindex(neurons.shape):
             there = np.flatnonzero(block[q] & (np.sign(hidden[:, q]) == (1, -1)[side]))
             neurons[side, o, q] = rng.choice([*there, -1])
-        keep_output, keep_hidden = network.mask(neurons, width)
+        keep_output, keep_hidden = networks.mask(neurons, width)
         layers += [hidden * keep_hidden, output * keep_output]
-        errors.append(network.ticket_errors(5, [9], neurons[None], weights[-1], i)[0])
+        errors.append(networks.ticket_errors(5, [9], neurons[None], weights[-1], i)[0])
         kept.append(neurons)
     return tuple(weights), tuple(errors), layers, kept
 
@@ -160,8 +160,8 @@ def deep():
 def test_the_masked_network_is_the_effective_matrices(deep, last):
     weights, errors, layers, _ = deep
     x = ball(SIZES[0], 500)
-    expected = network.forward(layers, x, last) - network.forward(weights, x, last)
-    found = network.difference(network.Pair(weights, errors, last), x.T)
+    expected = networks.forward(layers, x, last) - networks.forward(weights, x, last)
+    found = networks.difference(networks.Pair(weights, errors, last), x.T)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(found.T, expected, atol=1e-15 * 60)
 
@@ -169,27 +169,27 @@ def test_the_masked_network_is_the_effective_matrices(deep, last):
 def test_the_difference_is_accurate_however_small(deep):
     weights, errors, _, _ = deep
     x = ball(SIZES[0], 50).T
-    whole = network.difference(network.Pair(weights, errors), x)
-    small = network.difference(network.Pair(weights, tuple(1e-12 * e for e in errors)), x)
-    smaller = network.difference(network.Pair(weights, tuple(1e-14 * e for e in errors)), x)
+    whole = networks.difference(networks.Pair(weights, errors), x)
+    small = networks.difference(networks.Pair(weights, tuple(1e-12 * e for e in errors)), x)
+    smaller = networks.difference(networks.Pair(weights, tuple(1e-14 * e for e in errors)), x)
     np.testing.assert_allclose(1e2 * smaller, small, rtol=1e-9, atol=1e-20)
     assert np.abs(small).max() > 1e-14 * np.abs(whole).max()
 
 
 def test_active_weights_are_the_entries_of_the_masks(deep):
     _, _, layers, kept = deep
-    assert network.active_weights(kept) == sum(np.count_nonzero(layer) for layer in layers)
+    assert networks.active_weights(kept) == sum(np.count_nonzero(layer) for layer in layers)
 
 
 def test_a_layer_of_many_outputs_contains_that_of_one():
-    output, hidden = network.random_layer(3, [4], np.arange(30), 5, 7, layer=2)
-    one, same = network.random_layer(3, [4], np.arange(30), 5, layer=2)
+    output, hidden = networks.random_layer(3, [4], np.arange(30), 5, 7, layer=2)
+    one, same = networks.random_layer(3, [4], np.arange(30), 5, layer=2)
     np.testing.assert_array_equal(one, output[:, :1])
     np.testing.assert_array_equal(same, hidden)
 
 
 def test_the_mask_of_an_empty_ticket_keeps_nothing():
-    assert not any(keep.any() for keep in network.mask(np.full((2, 1, 3), -1), 5))
-    output, hidden = network.mask(np.array([[[-1, 4]], [[-1, -1]]]), 5)
+    assert not any(keep.any() for keep in networks.mask(np.full((2, 1, 3), -1), 5))
+    output, hidden = networks.mask(np.array([[[-1, 4]], [[-1, -1]]]), 5)
     assert np.argwhere(hidden).tolist() == [[4, 1]]
     assert np.argwhere(output).tolist() == [[0, 4]]

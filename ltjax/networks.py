@@ -159,8 +159,37 @@ def _streams(seed: int, trials, layer: int):
     return draws.stream(key, layer, draws.OUTPUT), draws.stream(key, layer, draws.HIDDEN)
 
 
+def slots(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(side, n_out, n_in) of every layer: only the first one sees negative inputs."""
+    return [(2 if i == 0 else 1, n_out, n_in) for i, (n_in, n_out) in enumerate(pairwise(sizes))]
+
+
+def block_counts(construction: str, sizes: Sequence[int]) -> list[int]:
+    """Blocks of every layer: one for an input, or one for a weight."""
+    return [n_in if construction == "blocks" else n_in * n_out for n_in, n_out in pairwise(sizes)]
+
+
+def kept_weights(seed: int, trials, neurons, layer: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A and W of the neurons kept in each slot, drawn again by their addresses.
+
+    Args:
+        trials: [n], the trial each ticket belongs to.
+        neurons: [n, side, n_out, n_in]; those of empty slots, -1, mean nothing.
+
+    Returns:
+        A_oj and W_ji, float64, shaped like `neurons`.
+    """
+    neuron = np.maximum(neurons, 0).astype(np.uint32)
+    n_out, n_in = neuron.shape[2:]
+    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
+    keys = (tuple(word[..., None] for word in key) for key in _streams(seed, trials, layer))
+    words = (draws.word(key, neuron, i) for key, i in zip(keys, index, strict=True))
+    output, hidden = (draws.uniform(word).astype(np.float64) for word in words)
+    return output, hidden
+
+
 def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndarray:
-    """Exact slot errors A W - w of tickets, each weight drawn again by its address.
+    """Exact slot errors A W - w of tickets.
 
     Args:
         trials: [n], the trial each ticket belongs to.
@@ -171,14 +200,8 @@ def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndar
         float64, shaped like `neurons`; -w where the slot is empty.
     """
     target = np.asarray(target, np.float64)
-    n_out, n_in = np.atleast_2d(target).shape
-    neuron = np.maximum(neurons, 0).astype(np.uint32).reshape(len(neurons), -1, n_out, n_in)
-    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
-    keys = ((word[..., None] for word in key) for key in _streams(seed, trials, layer))
-    output, hidden = (
-        draws.uniform(draws.word(tuple(key), neuron, i)).astype(np.float64)
-        for key, i in zip(keys, index, strict=True)
-    )
+    layered = neurons.reshape(len(neurons), -1, *np.atleast_2d(target).shape)
+    output, hidden = kept_weights(seed, trials, layered, layer)
     return np.where(neurons < 0, -target, (output * hidden).reshape(neurons.shape) - target)
 
 

@@ -1,0 +1,250 @@
+"""Whole networks: how fast and how tight, as ratios within one run.
+
+    python scripts/bench_network.py               # some minutes
+    python scripts/bench_network.py --quick       # a first look
+
+Ascent: the lower bound against plain Adam, and against exact values. Certificate: the upper bound
+over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
+words alone, and the share of the time that brackets take.
+"""
+
+import argparse
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import ltjax
+from ltjax import draws, engine, networks
+from ltjax.experiments import network as experiment
+from ltjax.networks import Pair, difference
+from ltjax.supnorm import ascent, certificate
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from oracles import integer_program
+
+ETA, SEED = 0.01, 0
+
+
+def timed(step, repeat=3):
+    """What `step` returns, and its least seconds, compilation apart."""
+    step()
+    seconds = []
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        result = step()
+        seconds.append(time.perf_counter() - begun)
+    return result, min(seconds)
+
+
+def targets(sizes, n):
+    """Normal weights, norms cut to 1: a list of n lists of matrices."""
+    rng = np.random.default_rng(SEED)
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+    drawn = [[rng.normal(size=shape) for shape in shapes] for _ in range(n)]
+    return [[w / max(1.0, np.linalg.norm(w, 2)) for w in layers] for layers in drawn]
+
+
+def two_sided(layers, rng):
+    """Errors U[-eta, eta], those of the two sides of the first layer apart."""
+    shapes = [(2 if i == 0 else 1, *w.shape) for i, w in enumerate(layers)]
+    return [rng.uniform(-ETA, ETA, shape)[None] for shape in shapes]
+
+
+def one_sided(layers, rng):
+    """Noise N(0, eta^2) on every weight of a network."""
+    return [rng.normal(size=(1, 1, *w.shape)) * ETA for w in layers]
+
+
+def tickets(layers, epsilon=0.1):
+    """A real ticket of this package, at the block size where about half of all succeed."""
+    problem = ltjax.network(target=layers, epsilons=(epsilon,), blocks=(150,), rules=("sup",))
+    keys = draws.trial_key(jnp.zeros(1, jnp.uint32), jnp.arange(1, dtype=jnp.uint32))
+    target = tuple(jnp.asarray(w, jnp.float32) for w in layers)
+    find = jax.vmap(
+        lambda *key: experiment.trial(key, target, jnp.array([150], jnp.int32), problem.config)
+    )
+    neurons = np.asarray(jax.jit(find)(*keys).neurons)[:, 0, 0]
+    return experiment.pair_of(problem, np.zeros(1, np.uint32), neurons).errors
+
+
+def pairs(sizes, n, errors):
+    """n pairs as one, with a leading axis on weights and errors."""
+    rng = np.random.default_rng(SEED + 1)
+    layers = targets(sizes, n)
+    found = [errors(one, rng) for one in layers]
+    return Pair(
+        tuple(map(np.stack, zip(*layers, strict=True))),
+        tuple(map(np.concatenate, zip(*found, strict=True))),
+    )
+
+
+def one(many, i):
+    """Pair i, with a leading axis of one on its errors."""
+    return Pair(tuple(w[i] for w in many.weights), tuple(e[i : i + 1] for e in many.errors))
+
+
+def adam(many, starts=32, steps=200):
+    """Projected Adam with a cosine schedule; the best value that float64 finds at its points."""
+    rule = optax.adam(optax.cosine_decay_schedule(0.1, steps))
+    points = np.random.default_rng(SEED).normal(size=(starts, many.weights[0].shape[2]))
+    points = jnp.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), jnp.float32)
+
+    def climb(weights, errors, start):
+        value = lambda x: jnp.abs(difference(Pair(weights, errors), x[:, None], jnp))[0, 0]
+
+        def step(state, _):
+            x, memory = state
+            change, memory = rule.update(-jax.grad(value)(x), memory)
+            x = x + change
+            return (x / jnp.linalg.norm(x), memory), None
+
+        return jax.lax.scan(step, (start, rule.init(start)), length=steps)[0][0]
+
+    all_starts = jax.vmap(climb, (None, None, 0))
+    run = jax.jit(jax.vmap(lambda weights, errors: all_starts(weights, errors, points)))
+    single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in many[:2]]
+    found, seconds = timed(lambda: jax.block_until_ready(run(*single)))
+    x = np.swapaxes(np.asarray(found, np.float64), 1, 2)
+    return np.abs(difference(many, x))[:, 0].max(axis=1), seconds
+
+
+def bench_ascent(networks, longer):
+    many = pairs((16, 16, 1), networks, two_sided)
+    (ours, _), seconds = timed(lambda: ascent.lower(many), 1)
+    plain, plain_seconds = adam(many)
+    best = np.maximum(ours, plain)
+    for _ in range(longer):
+        best = np.maximum(best, longer_search(many, _))
+    print(f"\nascent, {networks} networks 16-16-1, best known by {longer} x the starts, climbed:")
+    for name, value in (("ours", ours), ("Adam, 32 starts x 200 steps", plain)):
+        ratio = value / best
+        print(f"  {name:<30} mean {ratio.mean():.4f}, worst {ratio.min():.4f}")
+    print(f"  {'time, in that of Adam':<30} {seconds / plain_seconds:.2f}   <= 3")
+    many = pairs((8, 8, 1), 20, two_sided)
+    exact = np.array([integer_program(*plain_pair(many, i))[0] for i in range(20)])
+    ratio = ascent.lower(many)[0] / exact
+    share = np.mean(ratio >= 1 - 1e-4)
+    print(
+        f"  20 of 8-8-1: {100 * share:.0f} % within 1e-4 of exact (>= 50), worst {ratio.min():.4f}"
+    )
+
+
+def plain_pair(many, i):
+    return [w[i] for w in many.weights], [e[i] for e in many.errors]
+
+
+def longer_search(many, seed):
+    """The same from other starts."""
+    starts = np.random.default_rng(1000 + seed).normal(
+        size=(ascent.STARTS, many.weights[0].shape[2])
+    )
+    starts = jnp.asarray(starts / np.linalg.norm(starts, axis=1, keepdims=True), jnp.float32)
+    single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in many[:2]]
+    find = lambda weights, errors: ascent.search(Pair(weights, errors), starts)[0]
+    points = np.asarray(jax.jit(jax.vmap(find))(*single), np.float64)
+    value = np.zeros(len(points))
+    for i, found in enumerate(points):
+        pair = Pair(*map(tuple, plain_pair(many, i)))
+        ends = np.stack([ascent.climb(pair, x) for x in found])
+        value[i] = np.abs(difference(pair, ends.T)).max()
+    return value
+
+
+def bench_certificate(networks):
+    print("\ncertificate over exact, 8-8-1:")
+    for name, errors in (
+        ("noise of 1 % on every weight", one_sided),
+        ("errors U[-0.01, 0.01], two sides", two_sided),
+        ("tickets at epsilon 0.1", tickets),
+    ):
+        many = pairs((8, 8, 1), networks, errors)
+        ratios = []
+        for i in range(networks):
+            exact = integer_program(*plain_pair(many, i))[1]
+            ratios.append(certificate.upper(one(many, i))[0] / exact)
+        print(f"  {name:<34} median {np.median(ratios):.3f}, worst {np.max(ratios):.3f}   <= 2.2")
+    for sizes in ((8, 8, 1), (16, 16, 1), (8, 8, 8, 1)):
+        layers, rng = targets(sizes, 1)[0], np.random.default_rng(SEED)
+        errors = zip(*(two_sided(layers, rng) for _ in range(256)), strict=True)
+        pair = Pair(tuple(layers), tuple(map(np.concatenate, errors)))
+        single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in pair[:2]]
+        quick = jax.jit(jax.vmap(lambda w, e: certificate.quick(Pair(w, e)), (None, 0)))
+        low, seconds = timed(lambda: jax.block_until_ready(quick(*single)))
+        high, host = timed(lambda: certificate.upper(pair), 1)
+        print(
+            f"  {'-'.join(map(str, sizes)):<10} on the device {1e6 * seconds / 256:.0f} us a network, "
+            f"on the host {1e6 * host / 256:.0f}; the device's over the host's bound "
+            f"{np.median(np.asarray(low) / high):.2f}"
+        )
+
+
+def bench_trials(trials):
+    """A whole trial of 8-8-1 at one block size: the search against its words."""
+    problem = ltjax.network(blocks=(1024,), epsilons=(0.2,), constructions=("blocks",))
+    on, lanes, block = jax.devices()[:1], experiment.lanes(problem.config), 1024
+    target = tuple(jnp.asarray(w, jnp.float32) for w in problem.weights)
+    keys = draws.trial_key(jnp.zeros(lanes, jnp.uint32), jnp.arange(lanes, dtype=jnp.uint32))
+    widths = jnp.array([block], jnp.int32)
+
+    def search(*key):
+        return experiment.prune(key, target, widths, "blocks")
+
+    def words(*key):
+        most = []
+        for i, (n_out, n_in) in enumerate(problem.config.shapes):
+            streams = (draws.stream(key, i, role) for role in (draws.OUTPUT, draws.HIDDEN))
+            most.append(_words(*streams, n_out, n_in, block))
+        return most
+
+    step = jax.jit(jax.vmap(search))
+    _, searched = timed(lambda: jax.block_until_ready(step(*keys)))
+    floor = jax.jit(words)
+    _, drawn = timed(lambda: jax.block_until_ready(floor(*keys)))
+    print(f"\ntrials of 8-8-1, block size {block}:")
+    print(f"  search over its random words alone        {searched / drawn:.2f}   <= 1.3")
+    for rules in (("tight",), ("tight", "sup")):
+        asked = ltjax.network(epsilons=(0.5, 0.2), constructions=("blocks",), rules=rules)
+        run = lambda asked=asked: list(engine.run(experiment, asked, [(0, trials)], on))
+        batches, seconds = timed(run, 1)
+        settled = sum(batch.settled for batch in batches)
+        print(
+            f"  rules {', '.join(rules):<12} {trials / seconds:8.0f} trials a second, {settled} settled"
+        )
+
+
+def _words(output, hidden, n_out, n_in, block):
+    """All words of a layer, two of every cipher block used, and their maximum."""
+    pairs = np.arange(-(-n_out // 2), dtype=np.uint32)[:, None, None]
+    inputs = np.arange(n_in, dtype=np.uint32)[:, None]
+
+    def body(r, most):
+        neuron = r.astype(jnp.uint32) * np.uint32(n_in) + inputs
+        shared, _ = draws.word_pair(hidden, neuron, inputs >> np.uint32(1))
+        even, odd = draws.word_pair(output, neuron[None], pairs)
+        return jnp.maximum(jnp.maximum(most, shared[None]), jnp.maximum(even, odd))
+
+    most = jnp.zeros((len(pairs), n_in, output[0].shape[-1]), jnp.uint32)
+    return jax.lax.fori_loop(0, block, body, most)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few networks, little time")
+    args = parser.parse_args(argv)
+    on = engine.devices("cpu")
+    versions = engine.environment(on)
+    names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
+    print(f"{len(on)} cores, {names}")
+    bench_trials(200 if args.quick else 2000)
+    bench_ascent(*((32, 2) if args.quick else (256, 30)))
+    bench_certificate(4 if args.quick else 20)
+
+
+if __name__ == "__main__":
+    main()
