@@ -40,8 +40,9 @@ def pruned(problem, trials):
 @pytest.fixture(scope="module")
 def found():
     """Brackets of the device, tickets and settled brackets of all TRIALS."""
-    lower, upper, neurons = pruned(SMALL, TRIALS)
-    return lower, upper, neurons, experiment.settle(SMALL, TRIALS, lower, upper, neurons)
+    lower, upper, neurons, points = pruned(SMALL, TRIALS)
+    settled = experiment.settle(SMALL, TRIALS, lower, upper, neurons, points)
+    return lower, upper, neurons, settled, points
 
 
 def tickets(neurons):
@@ -124,7 +125,9 @@ def test_no_point_of_the_ball_refutes_a_certificate_and_the_search_is_no_bad_one
         for lower, upper in (found[:2], found[3]):
             assert error <= upper[at] * (1 + 1e-12)
             assert lower[at] <= upper[at]
-        share.append(found[0][at] / error)
+        reached = networks.forward(layers, found[4][n, c, k][None])
+        reached = np.linalg.norm(reached - networks.forward(SMALL.weights, found[4][n, c, k][None]))
+        share.append(reached / error)
     assert np.min(share) > 0.2
     assert np.mean(share) > 0.7
 
@@ -160,25 +163,25 @@ def test_one_network_equals_the_same_one_in_a_crowd():
 
 
 def test_the_check_passes_what_is_right_and_refuses_what_is_not(found):
-    lower, upper, neurons, _ = found
-    experiment.check(SMALL, TRIALS, lower, upper, neurons)
+    lower, upper, neurons, _, points = found
+    experiment.check(SMALL, TRIALS, lower, upper, neurons, points)
     for c in range(len(NAMES)):
         for high in (0.5 * lower, lower - 0.1):
             wrong = upper.copy()
             wrong[:, c] = np.minimum(high[:, c], 0.4 * lower[:, c])
             with pytest.raises(WrongKernelError, match=NAMES[c]):
-                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons)
+                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons, points)
         wrong = lower.copy()
         wrong[:, c] = 3 * upper[:, c] + 0.5
         with pytest.raises(WrongKernelError, match=NAMES[c]):
-            experiment.check(SMALL, TRIALS, wrong, upper, neurons)
+            experiment.check(SMALL, TRIALS, wrong, upper, neurons, points)
 
 
 def test_the_check_refuses_tickets_of_other_neurons(found):
-    lower, upper, neurons, _ = found
+    lower, upper, neurons, _, points = found
     shifted = np.where(neurons >= 0, (neurons + 1) % 9, neurons)
     with pytest.raises(WrongKernelError, match="sup"):
-        experiment.check(SMALL, TRIALS, lower, upper, shifted)
+        experiment.check(SMALL, TRIALS, lower, upper, shifted, points)
 
 
 # Counts.

@@ -29,20 +29,22 @@ from ltjax.supnorm import ascent, certificate
 __all__ = ["Outcome", "check", "lanes", "pair_of", "prune", "settle", "trial"]
 
 STARTS, STEPS = 4, 8  # of the ascent that every ticket gets
-EVALUATED = 2.0**-20  # what float32 may add to a difference at a point, for each unit of width
 
 
 class Outcome(NamedTuple):
     """What one trial yields. Arrays over criteria in the order of `config.criteria`.
 
-    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included.
+    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included. For
+        sup the lower end is 0: what refutes is a point, and the host looks at it.
     neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
         of `networks.slots`: layer after layer, in each by side, output, input.
+    points: where a short ascent found the largest error, float32 [construction, width, d].
     """
 
     lower: jax.Array
     upper: jax.Array
     neurons: jax.Array
+    points: jax.Array
 
 
 def trial(key, target, widths, config: Network) -> Outcome:
@@ -57,8 +59,9 @@ def trial(key, target, widths, config: Network) -> Outcome:
     found = [prune(key, target, widths, construction) for construction in config.constructions]
     errors, neurons = jax.tree.map(lambda *each: jnp.stack(each), *found)
     rules = jax.vmap(jax.vmap(lambda errors: _rules(target, errors, config)))
-    lower, upper = (jnp.moveaxis(x, 1, -1).reshape(-1, len(widths)) for x in rules(errors))
-    return Outcome(lower, upper, neurons)
+    lower, upper, points = rules(errors)
+    lower, upper = (jnp.swapaxes(x, 1, 2).reshape(-1, len(widths)) for x in (lower, upper))
+    return Outcome(lower, upper, neurons, points)
 
 
 def prune(key, target, widths, construction):
@@ -81,7 +84,10 @@ def _search(search, layer, sides, key, weights, widths):
 
 
 def _rules(target, errors, config):
-    """Brackets of the rules counted, each [rule], for slot errors [side, n_out, n_in] a layer."""
+    """Brackets of the rules counted, each [rule], for slot errors [side, n_out, n_in] a layer.
+
+    And the point [d] of the largest error that was found.
+    """
     worst = jnp.stack([jnp.max(jnp.abs(error)) for error in errors])
     least = jnp.maximum(worst * (1 - nearest.RELATIVE) - nearest.ABSOLUTE, 0.0)
     most = worst * (1 + nearest.RELATIVE) + nearest.ABSOLUTE
@@ -93,15 +99,15 @@ def _rules(target, errors, config):
         )
         for rule in ("slides", "tight")
     }
+    point = jnp.zeros(config.dim)
     if "sup" in config.rules:
-        pair, slack = Pair(target, errors, config.last), _slack(errors)
+        pair = Pair(target, errors, config.last)
         starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
         starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-        _, [value] = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS, kept=1)
-        low = value - slack - EVALUATED * sum(map(sum, config.shapes))
-        bounds["sup"] = jnp.maximum(low, 0.0), certificate.quick(pair) + slack
+        [point], _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS, kept=1)
+        bounds["sup"] = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
     lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
-    return jnp.stack(lower), jnp.stack(upper)
+    return jnp.stack(lower), jnp.stack(upper), point
 
 
 def _slack(errors):

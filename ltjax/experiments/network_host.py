@@ -58,7 +58,7 @@ def pair_of(problem: Problem, trials, neurons) -> Pair:
     return Pair(weights, errors, _config(problem).last)
 
 
-def check(problem: Problem, trials, lower, upper, neurons) -> None:
+def check(problem: Problem, trials, lower, upper, neurons, points) -> None:
     """Known-answer check of the compiled kernel: the first of these trials against the host.
 
     Raises:
@@ -75,8 +75,9 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
             pair = pair_of(problem, trials[:1], neurons[:1, at, k])
             x = np.random.default_rng(0).normal(size=(problem.config.dim, POINTS))
             x /= np.linalg.norm(x, axis=0)
+            x = np.append(x, points[0, at, k, :, None], axis=1)
             least = np.linalg.norm(networks.difference(pair, x)[0], axis=0).max()
-            holds = least <= high and low <= certificate.upper(pair)[0]
+            holds = least <= high and low == 0.0
         else:
             least = _slots(problem, trials[0], construction, rule, int(widths[k]))
             holds = low <= least <= high
@@ -87,12 +88,12 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
             )
 
 
-def settle(problem: Problem, trials, lower, upper, neurons):
+def settle(problem: Problem, trials, lower, upper, neurons, points):
     """Narrow the brackets in float64, as far as an epsilon lies inside one.
 
     Args:
         trials: trial numbers, [n].
-        lower, upper, neurons: outcomes of these trials, with n as first axis.
+        lower, upper, neurons, points: outcomes of these trials, with n as first axis.
 
     Returns:
         lower, upper: float64 [n, criterion, width]. A bracket on a supremum stays open where
@@ -108,7 +109,8 @@ def settle(problem: Problem, trials, lower, upper, neurons):
         if rule == "sup" and len(n):
             at = problem.config.constructions.index(construction)
             pair = pair_of(problem, trials[n], neurons[n, at, k])
-            lower[n, c, k], upper[n, c, k] = _bracket(pair, lower[n, c, k], epsilons)
+            ends = _bracket(pair, points[n, at, k], upper[n, c, k], epsilons)
+            lower[n, c, k], upper[n, c, k] = ends
         elif rule != "sup":
             for i, j in zip(n, k, strict=True):
                 value = _slots(problem, trials[i], construction, rule, problem.grid.widths[j])
@@ -116,21 +118,36 @@ def settle(problem: Problem, trials, lower, upper, neurons):
     return lower, upper
 
 
-def _bracket(pair, lower, epsilons):
-    """The certificate, and the ascent where an epsilon is still open: [n] each.
+def _bracket(pair, points, upper, epsilons):
+    """Bounds [n] on suprema, from what is cheap to what is dear, as long as an epsilon is open.
 
-    Of two inputs the supremum is known exactly.
+    First the points in hand, then the certificate, then the ascent. Of two inputs the supremum is
+    known exactly.
     """
-    if pair.weights[0].shape[1] == 2:
-        each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
-        value = np.array([circle_supremum(one) for one in each])
-        return value * (1 - ROUNDING), value * (1 + ROUNDING)
-    upper = certificate.upper(pair)
-    at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
-    if len(at):
-        value, _ = ascent.lower(pair._replace(errors=tuple(e[at] for e in pair.errors)))
-        lower[at] = np.maximum(lower[at], value)
+    lower = np.linalg.norm(networks.difference(pair, points[..., None].astype(np.float64)), axis=1)
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    lower = (lower / np.where(length > 0, length, 1.0))[:, 0] * (1 - ROUNDING)
+    for narrow in (_circle,) if points.shape[1] == 2 else (_certificate, _ascent):
+        at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
+        if len(at):
+            some = pair._replace(errors=tuple(e[at] for e in pair.errors))
+            low, high = narrow(some)
+            lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
     return lower, upper
+
+
+def _circle(pair):
+    each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
+    value = np.array([circle_supremum(one) for one in each])
+    return value * (1 - ROUNDING), value * (1 + ROUNDING)
+
+
+def _certificate(pair):
+    return 0.0, certificate.upper(pair)
+
+
+def _ascent(pair):
+    return ascent.lower(pair)[0], np.inf
 
 
 def _slots(problem: Problem, trial, construction, rule, block: int) -> float:
