@@ -133,3 +133,30 @@ def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str
     joint = f" for the {curves} curves together, each at all its widths" if curves > 1 else ""
     lines.append(f"Success: {' | '.join(criteria)}. Bands hold at {LEVEL}{joint}.")
     return "\n".join([*lines, note]).strip()
+
+
+def needed(one: Series, criterion: str, delta: float) -> list[stats.WidthInterval]:
+    """The width for success 1 - delta as a record has it, one for each epsilon.
+
+    Each interval holds at the level of a bar. The bars do for a monotone criterion, the band over
+    all widths of a curve for another: see `stats.width_interval`.
+    """
+    seen = estimate(one, criterion, 1)
+    monotone = one.tally.problem.criteria[one.tally.criterion(criterion)].monotone
+    low, high = seen.bar if monotone else seen.band
+    return [
+        stats.width_interval(one.widths, stats.Band(*curve), 1 - delta)
+        for curve in zip(seen.certified.T, low.T, high.T, strict=True)
+    ]
+
+
+def sources(series: Sequence[Series]) -> str:
+    """What the measured points rest on, for the caption."""
+    counted: dict[str, list[str]] = {}
+    for one in series:
+        tally = one.tally
+        looked = ", extended after looking" if tally.anytime else ""
+        broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
+        run = f"{tally.trials:,} trials{looked}{broken}, seed {tally.problem.seed}"
+        counted.setdefault(run, []).append(f"{one.label} (problem {tally.problem.digest()})")
+    return " ".join(f"{run}: {'; '.join(records)}." for run, records in counted.items())

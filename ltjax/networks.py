@@ -100,12 +100,13 @@ def random_target(seed: int, sizes: Sequence[int]) -> list[np.ndarray]:
 def worst_target(sizes: Sequence[int]) -> list[np.ndarray]:
     """A target of the hardest weights: all of one size, 1/sqrt(n_in) where that leaves norms <= 1.
 
-    Signs are those of a Hadamard matrix, orthogonal where sizes are powers of two.
+    Signs are those of a Hadamard matrix, orthogonal where sizes are powers of two. Then |f| reaches
+    1 in the unit ball at any depth; that of a random target falls fast with depth.
     """
     layers = []
     for n_in, n_out in pairwise(sizes):
         signs = hadamard(1 << (max(n_in, n_out) - 1).bit_length(), float)
-        layer = np.roll(signs, -1, axis=0)[:n_out, :n_in] * n_in**-0.5
+        layer = signs[:n_out, :n_in] * n_in**-0.5
         layers.append(layer / _rounded_norm(layer))
     return layers
 

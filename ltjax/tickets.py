@@ -235,7 +235,7 @@ def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, 
         return 0.0, upper
     from ltjax.supnorm import ascent
 
-    value, _ = ascent.lower(pair)
+    value, _ = ascent.lower(pair, batch=1)
     return max(scale * float(value[0] - rounding) / outwards, 0.0), upper
 
 

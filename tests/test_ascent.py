@@ -260,20 +260,26 @@ def test_one_pair_is_the_same_among_many():
     assert abs(value[0] / value[3] - 1.0) > 1e-3
 
 
-def test_many_numbers_of_pairs_share_a_compilation(monkeypatch):
-    monkeypatch.setattr(ascent, "BATCH", 4)
+def some(pairs, which):
+    return Pair(*(tuple(a[which] for a in layers) for layers in pairs[:2]), pairs.last)
+
+
+def test_any_number_of_pairs_is_one_program_and_none_depends_on_its_company():
     pairs = near_pairs((5, 2, 1), 7)
     before = ascent._search_all._cache_size()
-    values = {
-        n: ascent.lower(
-            pairs._replace(
-                **{
-                    name: tuple(a[:n] for a in getattr(pairs, name))
-                    for name in ("weights", "errors")
-                }
-            )
-        )[0]
-        for n in (3, 7)
-    }
+    whole, x = ascent.lower(pairs, batch=4)
+    for which in ([0, 1, 2], [6, 5, 4, 3, 2], [3]):
+        value, points = ascent.lower(some(pairs, which), batch=4)
+        np.testing.assert_array_equal(value, whole[which])
+        np.testing.assert_array_equal(points, x[which])
     assert ascent._search_all._cache_size() == before + 1
-    np.testing.assert_allclose(values[3], values[7][:3], rtol=1e-9)
+
+
+def test_a_climb_is_spared_where_it_cannot_matter():
+    pairs = near_pairs((8, 8, 1), 20)
+    climbed, found = ascent.lower(pairs)[0], ascent.lower(pairs, np.zeros(20))[0]
+    assert np.any(climbed > 1.001 * found)
+    far = ascent.lower(pairs, 1.01 * found / ascent.NEAR)[0]
+    np.testing.assert_array_equal(far, found)
+    near = ascent.lower(pairs, 1.01 * found)[0]
+    np.testing.assert_array_equal(near, climbed)

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "estimates": "problem stats tally",
     "report": "estimates networks problem stats theory",
     "plots": "estimates looks problem",
+    "charts": "estimates looks plots problem stats",
     "search": "",
     "search.nearest": "draws",
     "search.matching": "search.nearest",

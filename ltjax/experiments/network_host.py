@@ -131,23 +131,25 @@ def _bracket(pair, points, upper, epsilons):
         at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
         if len(at):
             some = pair._replace(errors=tuple(e[at] for e in pair.errors))
-            low, high = narrow(some)
+            # The least epsilon of those still open is the one that a point may yet refute.
+            above = np.where(lower[at, None] <= epsilons, epsilons, np.inf).min(axis=1)
+            low, high = narrow(some, above)
             lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
     return lower, upper
 
 
-def _circle(pair):
+def _circle(pair, _):
     each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
     value = np.array([circle_supremum(one) for one in each])
     return value * (1 - ROUNDING), value * (1 + ROUNDING)
 
 
-def _certificate(pair):
+def _certificate(pair, _):
     return 0.0, certificate.upper(pair)
 
 
-def _ascent(pair):
-    return ascent.lower(pair)[0], np.inf
+def _ascent(pair, wanted):
+    return ascent.lower(pair, wanted)[0], np.inf
 
 
 def _slots(problem: Problem, trial, construction, rule, block: int) -> float:

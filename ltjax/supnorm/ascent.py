@@ -36,6 +36,7 @@ STARTS, STEPS, KEPT = 64, 60, 2
 SAME = 0.9  # cosine of points that count as one
 BATCH = 64  # pairs on the device at once, which its cache still holds
 CLIMBED = 160  # signs of x, f and g with which a climb takes seconds at most
+NEAR = 0.8  # of what is wanted: a climb seldom adds a quarter
 RISE = 1e-9  # relative, that makes a move worth it
 ROUNDING = 1e-12  # relative, taken off a float64 value
 
@@ -102,11 +103,15 @@ def _better(best, x, value):
     return jnp.where(value > best[1], x, best[0]), jnp.maximum(value, best[1])
 
 
-def lower(pair: Pair):
+def lower(pair: Pair, wanted=None, batch: int = BATCH):
     """A lower bound for each of b >= 1 pairs, and the point that shows it: float64, on the host.
 
     Args:
         pair: errors [b, side, n_out, n_in]; weights [n_out, n_in], or [b, n_out, n_in].
+        wanted: [b], what the value is to exceed. A climb is spared where the search does, or is so
+            far below (NEAR) that no climb would; by default all climb.
+        batch: pairs on the device at once. A value depends on it in the last digits, and on no
+            other pair.
 
     Returns:
         value, [b]: ||g(x) - f(x)|| at x, rounded down: not the supremum, and with a relu last 0
@@ -115,18 +120,19 @@ def lower(pair: Pair):
     """
     weights, errors = (tuple(np.asarray(a, np.float64) for a in layers) for layers in pair[:2])
     found = []
-    for part in np.split(np.arange(n := len(errors[0])), range(BATCH, n, BATCH)):
-        points = _search_all(*_padded(weights, errors, part), pair.last)
+    for part in np.split(np.arange(n := len(errors[0])), range(batch, n, batch)):
+        points = _search_all(*_filled(weights, errors, part, batch), pair.last)
         for i, starts in zip(part, np.asarray(points), strict=False):
             own = tuple(w if w.ndim == 2 else w[i] for w in weights)
-            found.append(_best(Pair(own, tuple(e[i] for e in errors), pair.last), starts))
+            one = Pair(own, tuple(e[i] for e in errors), pair.last)
+            found.append(_best(one, starts, None if wanted is None else wanted[i]))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
     return value * (1.0 - ROUNDING), x
 
 
-def _padded(weights, errors, part):
-    """Weights and errors of a part, in float32; repeated up to a power of two, for few shapes."""
-    part = np.resize(part, 1 << (len(part) - 1).bit_length())
+def _filled(weights, errors, part, batch):
+    """Weights and errors of a part, in float32; repeated to fill the batch: one program for all."""
+    part = np.resize(part, batch)
     weights = (w if w.ndim == 2 else w[part] for w in weights)
     single = lambda layers: tuple(jnp.asarray(a, jnp.float32) for a in layers)
     return single(weights), single(e[part] for e in errors)
@@ -143,16 +149,17 @@ def _search_all(weights, errors, last):
     return jax.vmap(one, in_axes=(axes, 0))(weights, errors)
 
 
-def _best(pair, points):
+def _best(pair, points, wanted):
     """||g - f|| and the point where it is largest, of all points after their climb.
 
     Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
     """
     signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))
-    unit = lambda x: x / np.linalg.norm(x)
-    move = partial(climb, pair) if signs <= CLIMBED else unit
-    ends = [move(np.asarray(x, np.float64)) for x in points]
+    ends = [x / np.linalg.norm(x) for x in np.asarray(points, np.float64)]
     values = [_gap(pair, x)[0] for x in ends]
+    if signs <= CLIMBED and (wanted is None or NEAR * wanted <= max(values) <= wanted):
+        ends = [climb(pair, x) for x in ends]
+        values = [_gap(pair, x)[0] for x in ends]
     best = np.argmax(values)
     return values[best], ends[best]
 
