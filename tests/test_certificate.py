@@ -7,7 +7,7 @@ import pytest
 from oracles import ball, cones, distance, integer_program, supremum
 
 from ltjax.networks import Pair
-from ltjax.supnorm import certificate, exact
+from ltjax.supnorm import ascent, certificate, exact
 
 ORACLE = 1e-5  # relative: SCIP's tolerance of a constraint
 
@@ -83,6 +83,42 @@ def test_no_bound_is_below_the_supremum(cases):
     # Shapes are few here, as each is compiled.
     one_hidden = [case for case in cases if [len(w) for w in case[0].weights[1:]] == [1]]
     assert ratios(quick, one_hidden[-5:]).min() >= 1 - 1e-6  # its networks are rounded
+
+
+def both_sides(pair):
+    first, *later = pair.errors
+    return pair._replace(errors=(np.broadcast_to(first, (2, *first.shape[1:])), *later))
+
+
+def lowers(cases):
+    """`ascent.lower` over the exact value, networks of one shape together."""
+    groups, found = {}, np.zeros(len(cases))
+    for n, (pair, _) in enumerate(cases):
+        groups.setdefault((tuple(w.shape for w in pair.weights), pair.last), []).append(n)
+    for which in groups.values():
+        pairs = [both_sides(cases[n][0]) for n in which]
+        layers = [tuple(map(np.stack, zip(*x, strict=True))) for x in zip(*pairs, strict=True)][:2]
+        value, _ = ascent.lower(Pair(*layers, pairs[0].last), batch=4)
+        found[which] = value / [cases[n][1][1] for n in which]
+    return found
+
+
+def test_no_lower_bound_is_above_the_supremum_and_most_come_close(cases):
+    # Of every shape more than one, as each shape is compiled.
+    shapes = [[w.shape for w in pair.weights] for pair, _ in cases]
+    found = lowers([case for case, s in zip(cases, shapes, strict=True) if shapes.count(s) > 1])
+    assert len(found) >= 40
+    assert found.max() <= 1 + 1e-12
+    assert np.median(found) > 1 - 1e-6
+    assert np.mean(found > 0.95) > 0.8
+
+
+def test_a_planted_wrong_lower_bound_is_caught(cases, monkeypatch):
+    some = [case for case in cases if len(case[0].weights) == 2][::6]
+    gap = ascent._gap
+    # A point that is believed to lie on the sphere, and lies outside.
+    monkeypatch.setattr(ascent, "_gap", lambda pair, x: gap(pair, 1.001 * x))
+    assert lowers(some).max() > 1 + 1e-4
 
 
 def without_cost(layers, gain, xp, one_sign=certificate._one_sign):

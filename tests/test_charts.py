@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from scipy import stats as laws
 
 from ltjax import looks
-from ltjax.charts import KINDS, Line, Panel, chart, law, measured
+from ltjax.charts import KINDS, POINTS, Line, Panel, chart, law, measured
 from ltjax.estimates import Series, needed, sources
 from ltjax.plots import render
 from ltjax.problem import Grid, InputError, Neuron, Problem
@@ -97,7 +97,7 @@ def test_the_kind_tells_the_line_and_the_curve_its_colour():
     assert {solid.get_marker()} == marks
     assert {line.get_color() for line in left.lines} == {looks.COLOURS[0]}
     other = [line for line in right.lines if line.get_color() == looks.COLOURS[1]]
-    assert len({str(line._unscaled_dash_pattern) for line in other}) == len(KINDS) - 1
+    assert len({str(line._unscaled_dash_pattern) for line in other}) == len(KINDS) - len(POINTS)
     assert {line.get_marker() for line in other}.isdisjoint(marks)
 
 
