@@ -101,6 +101,7 @@ class Neuron:
 
     axis: ClassVar[str] = "width k"  # what the widths of its grid are
     headline: ClassVar[str] = "tight"  # the rule shown where none is asked for
+    most_blocks: ClassVar[int] = 1  # hidden neurons that a width of its grid stands for, at most
 
     dim: int
     constructions: tuple[str, ...] = CONSTRUCTIONS
@@ -206,6 +207,12 @@ class Network:
             for rule in self.rules
         )
 
+    @property
+    def most_blocks(self) -> int:
+        """Blocks of the layer and construction that have most of them."""
+        separate = "separate" in self.constructions
+        return max(n_in * n_out if separate else n_in for n_out, n_in in self.shapes)
+
     def check_target(self, target) -> Matrices:
         return check_network(target, self.shapes)
 
@@ -236,6 +243,9 @@ class Problem:
         if not isinstance(self.config, CONFIGS[self.experiment]):
             raise InputError(f"config must be that of a {self.experiment}, got {self.config!r}.")
         object.__setattr__(self, "target", self.config.check_target(self.target))
+        widest = max(self.grid.widths) * self.config.most_blocks
+        if widest > MAX_WIDTH:
+            raise InputError(f"blocks must make at most {MAX_WIDTH} neurons a layer, got {widest}.")
         check_seed(self.seed)
 
     @property

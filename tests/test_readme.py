@@ -1,12 +1,13 @@
 """What the README says, done: its Python lines run, its commands parse, its numbers are right."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 
-from ltjax import cli, theory
+from ltjax import cli, networks, theory
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,11 +24,42 @@ def test_the_python_lines_run_as_they_stand(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs" / "four.svg").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(
-    "line", re.findall(r"^ {4}.*?(ltjax [a-z]+ .*?)(?: {2,}#.*)?$", README, re.M)
-)
+def commands():
+    """Every command line of ltjax in the README."""
+    for line in re.findall(r"^ {4}(.*?)(?: {2,}#.*)?$", README, re.MULTILINE):
+        yield from (part for part in line.split(" && ") if part.startswith("ltjax "))
+
+
+def test_the_commands_are_found():
+    asked = {"curve", "width", "show", "plot", "ticket", "verify"}
+    assert {line.split()[1] for line in commands()} == asked
+
+
+@pytest.mark.parametrize("line", commands())
 def test_every_command_line_is_understood(line):
     assert cli.parse(shlex.split(line)[1:])
+
+
+def test_the_digits_ticket_is_what_is_said_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(ROOT / "scripts" / "digits_target.py"))["main"]
+    script([])
+    for line in commands():
+        if "runs/ticket.npz" in line:
+            assert cli.main(shlex.split(line)[1:]) == 0
+    script(["--check", "runs/ticket.npz"])
+    said = dict(
+        line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if ": " in line
+    )
+    (quoted,) = re.findall(r"```\n(verdict: .*?)```", README, re.DOTALL)
+    told = dict(line.split(": ", 1) for line in quoted.splitlines() if ": " in line)
+    assert set(told) <= set(said)
+    assert said["verdict"] == told["verdict"] == "HOLDS"
+    # Training is the same to rounding on one machine, and to a few images on another.
+    for name in ("held-out accuracy of the target", "held-out accuracy of the ticket"):
+        assert abs(float(said[name]) - float(told[name])) < 0.02
+    for name in ("upper bound", "lower bound"):
+        assert 0.5 < float(said[name]) / float(told[name]) < 2.0
 
 
 def test_the_findings_are_what_theory_says():
@@ -39,14 +71,17 @@ def test_the_findings_are_what_theory_says():
         theory.blocks_width(target, tight, 0.05),
         theory.shared_width(target, tight, 0.05),
     ]
+    hadamard = networks.worst_target((8, 8, 1))
+    numbers += [
+        theory.network_lemma_block((8, 8, 1), 0.2, 0.05),
+        theory.block_size("blocks", hadamard, "tight", 0.2, 0.05).neurons,
+    ]
     finding = README[README.index("The lemma's width is far") :]
     for number in numbers:
         assert f"{number:,}" in finding
 
 
 def test_scripts_draw_at_toy_size(tmp_path, capsys):
-    import runpy
-
     for name, words in {"width_curve.py": ["--trials", "40", "--dims", "2"]}.items():
         main = runpy.run_path(str(ROOT / "scripts" / name))["main"]
         figure = tmp_path / f"{name}.svg"

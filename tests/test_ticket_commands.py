@@ -116,6 +116,7 @@ def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capf
         (["curve", "network", "--target", "net.npz", "--hidden", "7"], "hidden must be that of"),
         (["curve", "network", "--target", "none.npz"], "target cannot be read from none.npz"),
         (["curve", "network", "--blocks", "0"], "widths must be between 1 and"),
+        (["curve", "network", "--blocks", "100000000"], "blocks must make at most 1073741824 neur"),
         (["curve", "network", "--criterion", "l2"], "criterion must be one of .* got l2"),
         (["curve", "network", "--epsilon", "1.5"], "epsilon must lie strictly between 0 and 1"),
     ],
