@@ -120,7 +120,11 @@ def one_core(part):
 
 
 def floor(devices):
-    """The same words, drawn in the same order and reduced to their maximum; nothing else."""
+    """The same words, reduced to their maximum, and nothing else: as fast as we know how.
+
+    Eight neurons are written out in one fused loop, twice as fast as one at a time, and the shared
+    word has a loop carry of its own, or the compiler would draw it once for every pair.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -131,7 +135,7 @@ def floor(devices):
     from ltjax.problem import Neuron
 
     on = engine.devices("cpu")[:devices]
-    lanes, neurons = neuron.lanes(Neuron(dim=DIM)), 4
+    lanes, neurons = neuron.lanes(Neuron(dim=DIM)), 8
     pairs = np.arange(DIM // 2, dtype=np.uint32)[:, None]
 
     def local(start):
@@ -141,15 +145,18 @@ def floor(devices):
         output, hidden = (draws.stream(key, 0, role) for role in (draws.OUTPUT, draws.HIDDEN))
 
         def body(chunk, most):
+            one, many = most
             for j in range(neurons):
                 number = (chunk * neurons + j).astype(jnp.uint32)
                 shared, _ = draws.word_pair(output, number, np.uint32(0))
                 even, odd = draws.word_pair(hidden, number, pairs)
-                most = jnp.maximum(jnp.maximum(most, shared[None]), jnp.maximum(even, odd))
-            return most
+                one = jnp.maximum(one, shared)
+                many = jnp.maximum(many, jnp.maximum(even, odd))
+            return one, many
 
         most = jnp.zeros((DIM // 2, lanes), jnp.uint32)
-        return jax.lax.fori_loop(0, WIDTH // neurons, body, most)
+        one, many = jax.lax.fori_loop(0, WIDTH // neurons, body, (most[0], most))
+        return jnp.maximum(many, one[None])
 
     here, everywhere = PartitionSpec(None, "trials"), PartitionSpec()
     mesh = Mesh(np.array(on), "trials")

@@ -145,10 +145,9 @@ def longer_search(many, seed):
     find = lambda weights, errors: ascent.search(Pair(weights, errors), starts)[0]
     points = np.asarray(jax.jit(jax.vmap(find))(*single), np.float64)
     value = np.zeros(len(points))
-    for i, found in enumerate(points):
+    for i, x in enumerate(points):
         pair = Pair(*map(tuple, plain_pair(many, i)))
-        ends = np.stack([ascent.climb(pair, x) for x in found])
-        value[i] = np.abs(difference(pair, ends.T)).max()
+        value[i] = abs(difference(pair, ascent.climb(pair, x)[:, None])[0, 0])
     return value
 
 
@@ -214,19 +213,24 @@ def bench_trials(trials):
     print(f"  share of brackets in the time of a trial, 16 block sizes  {share:.2f}")
 
 
-def _words(output, hidden, n_out, n_in, block):
-    """All words of a layer, two of every cipher block used, and their maximum."""
-    pairs = np.arange(-(-n_out // 2), dtype=np.uint32)[:, None, None]
-    inputs = np.arange(n_in, dtype=np.uint32)[:, None]
+def _words(output, hidden, n_out, n_in, block, written_out=8):
+    """All words of a layer, two of every cipher block used, and their maximum.
 
-    def body(r, most):
-        neuron = r.astype(jnp.uint32) * np.uint32(n_in) + inputs
-        shared, _ = draws.word_pair(hidden, neuron, inputs >> np.uint32(1))
-        even, odd = draws.word_pair(output, neuron[None], pairs)
-        return jnp.maximum(most[0], shared), jnp.maximum(most[1], jnp.maximum(even, odd))
+    As fast as we know how: see `floor` in scripts/bench.py.
+    """
+    pairs = np.arange(-(-n_out // 2), dtype=np.uint32)[:, None]
 
-    most = jnp.zeros((n_in, output[0].shape[-1]), jnp.uint32)
-    return jax.lax.fori_loop(0, block, body, (most, jnp.stack([most] * len(pairs))))
+    def body(step, most):
+        one, many = most
+        for j in range(written_out):
+            neuron = (step * written_out + j).astype(jnp.uint32)
+            shared, _ = draws.word_pair(hidden, neuron, np.uint32(0))
+            even, odd = draws.word_pair(output, neuron, pairs)
+            one, many = jnp.maximum(one, shared), jnp.maximum(many, jnp.maximum(even, odd))
+        return one, many
+
+    most = jnp.zeros((len(pairs), output[0].shape[-1]), jnp.uint32)
+    return jax.lax.fori_loop(0, block * n_in // written_out, body, (most[0], most))
 
 
 def main(argv=None):

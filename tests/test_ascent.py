@@ -93,7 +93,7 @@ def test_the_value_is_that_of_the_point(sizes, last):
     np.testing.assert_allclose(value, there, rtol=1e-11)
     # Not far below the best of many random points, if at all.
     for k in range(4):
-        assert value[k] >= 0.98 * norms(one(pairs, k), ball(sizes[0], 20_000)).max()
+        assert value[k] >= 0.95 * norms(one(pairs, k), ball(sizes[0], 20_000)).max()
 
 
 @shapes
@@ -154,21 +154,15 @@ def test_a_climb_never_descends_and_mostly_rises(sizes, last):
 def test_the_best_point_is_no_worse_than_any_start():
     pairs = near_pairs((3, 5, 4, 2), 3, last="relu")
     search = jax.jit(
-        lambda weights, errors, starts: ascent.search(Pair(weights, errors, "relu"), starts, 60, 3)
+        lambda weights, errors, starts: ascent.search(Pair(weights, errors, "relu"), starts)
     )
     for k in range(3):
         pair, x = one(pairs, k), ball(3, 29)
         # The last start is where a climb ends, so that the steps leave it for the worse.
         starts = np.concatenate([x, [ascent.climb(pair, x[norms(pair, x).argmax()])]])
-        points, values = search(*single(pair), jnp.asarray(starts, jnp.float32))
-        there = norms(pair, np.asarray(points, np.float64))
-        kept = np.isfinite(values)
-        assert kept[0]
-        assert values[0] >= norms(pair, starts).max() * (1 - 1e-5)
-        np.testing.assert_allclose(values[kept], there[kept], rtol=1e-4)
-        assert np.all(np.diff(values[kept]) <= 0.0)
-        close = np.asarray(points @ points.T)[np.ix_(kept, kept)]
-        assert np.all(close[~np.eye(len(close), dtype=bool)] <= ascent.SAME)
+        point, value = search(*single(pair), jnp.asarray(starts, jnp.float32))
+        assert value >= norms(pair, starts).max() * (1 - 1e-5)
+        np.testing.assert_allclose(value, norms(pair, np.float64(point)[None])[0], rtol=1e-4)
 
 
 # Suprema of near_pairs((8, 8, 1), 20), by mixed-integer optimisation (SCIP 10, gap 1e-6): big-M for
@@ -207,7 +201,7 @@ def test_eight_inputs_against_mixed_integer_optimisation():
     assert share.mean() >= 0.995
     # A search alone reaches less, so that there was something to find; its starts much less.
     axes = ball(8, 48)
-    search = lambda w, e: ascent.search(Pair(w, e), jnp.asarray(axes, jnp.float32))[1][0]
+    search = lambda w, e: ascent.search(Pair(w, e), jnp.asarray(axes, jnp.float32))[1]
     alone = np.asarray(jax.jit(jax.vmap(search))(*single(pairs))) / EXACT
     assert np.mean(alone >= 1 - 1e-4) < 0.5
     random = np.array([norms(one(pairs, k), axes).max() for k in range(len(EXACT))]) / EXACT

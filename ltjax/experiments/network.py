@@ -104,7 +104,7 @@ def _rules(target, errors, config):
         pair = Pair(target, errors, config.last)
         starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
         starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-        [point], _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS, kept=1)
+        point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS)
         bounds["sup"] = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
     lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
     return jnp.stack(lower), jnp.stack(upper), point

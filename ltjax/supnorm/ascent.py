@@ -32,8 +32,7 @@ from ltjax.networks import Pair, difference
 BOOST = 16.0  # of the errors when a homotopy begins
 SHRINK = 2.0 / 3.0  # share of the steps after which the errors are their own size
 STEP, LAST_STEP = 0.5, 1e-3
-STARTS, STEPS, KEPT = 64, 60, 2
-SAME = 0.9  # cosine of points that count as one
+STARTS, STEPS = 96, 60
 BATCH = 64  # pairs on the device at once, which its cache still holds
 CLIMBED = 160  # signs of x, f and g with which a climb takes seconds at most
 NEAR = 0.8  # of what is wanted: a climb seldom adds a quarter
@@ -41,16 +40,15 @@ RISE = 1e-9  # relative, that makes a move worth it
 ROUNDING = 1e-12  # relative, taken off a float64 value
 
 
-def search(pair: Pair, starts, steps: int = STEPS, kept: int = KEPT):
-    """Ascend from many starts, on the device; the best points found that are apart.
+def search(pair: Pair, starts, steps: int = STEPS):
+    """Ascend from many starts, on the device; the best point met, starts included.
 
     Args:
         pair: ONE pair, errors [side, n_out, n_in].
         starts: unit vectors, [start, d]; an even number, of which the first half sees BOOST.
 
     Returns:
-        Unit vectors [kept, d], and ||g - f|| there, [kept], falling; -inf where fewer are apart.
-        The first is the best met, starts included: a lower bound but for rounding, no supremum.
+        A unit vector [d], and ||g - f|| there: a lower bound but for rounding, no supremum.
     """
     # A GPU would multiply in TF32, too coarse for networks that are near.
     with jax.default_matmul_precision("highest"):
@@ -58,14 +56,8 @@ def search(pair: Pair, starts, steps: int = STEPS, kept: int = KEPT):
         half = lambda starts, boost: jax.vmap(lambda x: _ascend(pair, x, boost, steps))(starts)
         halves = starts.reshape(2, -1, starts.shape[-1])
         points, values = jax.vmap(half)(halves, jnp.array([BOOST, 1.0], jnp.float32))
-        points, values = points.reshape(starts.shape), values.reshape(-1)
-        close = points @ points.T > SAME
-
-    def take(left, _):
-        best = jnp.argmax(left)
-        return jnp.where(close[best], -jnp.inf, left), (points[best], left[best])
-
-    return jax.lax.scan(take, values, length=kept)[1]
+    best = jnp.argmax(values)
+    return points.reshape(starts.shape)[best], values.reshape(-1)[best]
 
 
 def _ascend(pair, start, boost, steps):
@@ -122,10 +114,10 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH):
     found = []
     for part in np.split(np.arange(n := len(errors[0])), range(batch, n, batch)):
         points = _search_all(*_filled(weights, errors, part, batch), pair.last)
-        for i, starts in zip(part, np.asarray(points), strict=False):
+        for i, x in zip(part, np.asarray(points, np.float64), strict=False):
             own = tuple(w if w.ndim == 2 else w[i] for w in weights)
             one = Pair(own, tuple(e[i] for e in errors), pair.last)
-            found.append(_best(one, starts, None if wanted is None else wanted[i]))
+            found.append(_climbed(one, x, None if wanted is None else wanted[i]))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
     return value * (1.0 - ROUNDING), x
 
@@ -140,7 +132,7 @@ def _filled(weights, errors, part, batch):
 
 @partial(jax.jit, static_argnums=2)
 def _search_all(weights, errors, last):
-    """The points of `search` for each pair, [b, kept, d]."""
+    """The point of `search` for each pair, [b, d]."""
     key = jax.random.key(0, impl="threefry2x32")
     starts = jax.random.normal(key, (STARTS, weights[0].shape[-1]), jnp.float32)
     starts /= jnp.linalg.norm(starts, axis=1, keepdims=True)
@@ -149,19 +141,18 @@ def _search_all(weights, errors, last):
     return jax.vmap(one, in_axes=(axes, 0))(weights, errors)
 
 
-def _best(pair, points, wanted):
-    """||g - f|| and the point where it is largest, of all points after their climb.
+def _climbed(pair, x, wanted):
+    """||g - f|| and the point, after a climb from x where one is worth it.
 
     Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
     """
+    x = x / np.linalg.norm(x)
+    value, _ = _gap(pair, x)
     signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))
-    ends = [x / np.linalg.norm(x) for x in np.asarray(points, np.float64)]
-    values = [_gap(pair, x)[0] for x in ends]
-    if signs <= CLIMBED and (wanted is None or NEAR * wanted <= max(values) <= wanted):
-        ends = [climb(pair, x) for x in ends]
-        values = [_gap(pair, x)[0] for x in ends]
-    best = np.argmax(values)
-    return values[best], ends[best]
+    if signs <= CLIMBED and (wanted is None or NEAR * wanted <= value <= wanted):
+        x = climb(pair, x)
+        value, _ = _gap(pair, x)
+    return value, x
 
 
 class _Peak(NamedTuple):
