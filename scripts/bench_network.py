@@ -9,6 +9,8 @@ words alone, and the share of the time that brackets take.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 from functools import partial
@@ -179,10 +181,11 @@ def bench_certificate(networks):
         )
 
 
-def bench_trials(trials):
-    """A whole trial of 8-8-1 at one block size: the search against its words."""
+def bench_search():
+    """One core, one block size of 8-8-1: the search against its words."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     problem = ltjax.network(blocks=(1024,), epsilons=(0.2,), constructions=("blocks",))
-    on, lanes, block = jax.devices()[:1], experiment.lanes(problem.config), 1024
+    lanes, block = experiment.lanes(problem.config), 1024
     target = tuple(jnp.asarray(w, jnp.float32) for w in problem.weights)
     keys = draws.trial_key(jnp.zeros(lanes, jnp.uint32), jnp.arange(lanes, dtype=jnp.uint32))
     widths = jnp.array([block], jnp.int32)
@@ -201,16 +204,21 @@ def bench_trials(trials):
     _, searched = timed(lambda: jax.block_until_ready(step(*keys)))
     floor = jax.jit(words)
     _, drawn = timed(lambda: jax.block_until_ready(floor(*keys)))
-    print(f"\ntrials of 8-8-1, block size {block}:")
-    print(f"  search over its random words alone        {searched / drawn:.2f}   <= 1.3")
-    took = {}
+    print(f"\n8-8-1, block size {block}, one core:")
+    print(f"  search, in the time of its random words alone  {searched / drawn:.2f}   <= 1.3")
+
+
+def bench_trials(trials):
+    """Whole trials at the default grid: what the slot rules take, and what brackets add."""
+    on, took = engine.devices("cpu"), {}
+    print("\ntrials of 8-8-1, 16 block sizes, construction blocks:")
     for rules in (("tight",), ("tight", "sup")):
         asked = ltjax.network(epsilons=(0.5, 0.2), constructions=("blocks",), rules=rules)
         run = lambda asked=asked: list(engine.run(experiment, asked, [(0, trials)], on))
         _, took[rules] = timed(run, 1)
         print(f"  rules {', '.join(rules):<12} {trials / took[rules]:6.0f} trials a second")
     share = 1 - took[("tight",)] / took[("tight", "sup")]
-    print(f"  share of brackets in the time of a trial, 16 block sizes  {share:.2f}")
+    print(f"  share of brackets in the time of a trial       {share:.2f}")
 
 
 def _words(output, hidden, n_out, n_in, block, written_out=8):
@@ -233,17 +241,29 @@ def _words(output, hidden, n_out, n_in, block, written_out=8):
     return jax.lax.fori_loop(0, block * n_in // written_out, body, (most[0], most))
 
 
+PARTS = {
+    "search": lambda quick: bench_search(),
+    "trials": lambda quick: bench_trials(200 if quick else 2000),
+    "ascent": lambda quick: bench_ascent(*((32, 2) if quick else (256, 30))),
+    "certificate": lambda quick: bench_certificate(4 if quick else 20),
+}
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few networks, little time")
+    parser.add_argument("--part", choices=PARTS, help="one part, in this process")
     args = parser.parse_args(argv)
+    if args.part:
+        PARTS[args.part](args.quick)
+        return
     on = engine.devices("cpu")
     versions = engine.environment(on)
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
-    print(f"{len(on)} cores, {names}")
-    bench_trials(200 if args.quick else 2000)
-    bench_ascent(*((32, 2) if args.quick else (256, 30)))
-    bench_certificate(4 if args.quick else 20)
+    print(f"{len(on)} cores, {names}", flush=True)
+    for part in PARTS:
+        command = [sys.executable, __file__, "--part", part, *["--quick"] * args.quick]
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,22 @@ change of the address layout, which then needs a new name:  python tests/test_go
 import numpy as np
 
 from ltjax import engine
-from ltjax.experiments import neuron
-from ltjax.problem import Grid, Neuron, Problem
+from ltjax.experiments import network, neuron
+from ltjax.problem import Grid, Network, Neuron, Problem
 
 PROBLEM = Problem(
     config=Neuron(dim=3),
     target=(0.5, -0.31, 0.02),
     grid=Grid(widths=(10, 30, 90, 270), epsilons=(0.4, 0.15)),
     seed=2026,
+)
+# Slot rules alone: where an ascent ends is no matter of integers.
+NETWORK = Problem(
+    config=Network(sizes=(2, 3, 1), rules=("slides", "tight")),
+    target=(((0.6, -0.3), (0.45, 0.55), (-0.2, 0.02)), ((0.4, -0.57, 0.25),)),
+    grid=Grid(widths=(30, 150, 600), epsilons=(0.5, 0.3)),
+    seed=2026,
+    experiment="network",
 )
 TRIALS = 300
 # Certified trials, [criterion][width][epsilon].
@@ -33,14 +41,27 @@ GOLDEN = [
 ]
 
 
-def certified():
-    batches = engine.run(neuron, PROBLEM, [(0, TRIALS)], engine.devices("cpu"))
+GOLDEN_NETWORK = [
+    [[0, 0], [2, 0], [233, 91]],
+    [[6, 0], [276, 191], [300, 300]],
+    [[0, 0], [1, 0], [230, 98]],
+    [[3, 1], [277, 196], [300, 300]],
+]
+
+
+def certified(experiment, problem):
+    batches = engine.run(experiment, problem, [(0, TRIALS)], engine.devices("cpu"))
     return np.sum([batch.certified for batch in batches], axis=0)
 
 
 def test_counts_are_the_golden_ones():
-    np.testing.assert_array_equal(certified(), GOLDEN)
+    np.testing.assert_array_equal(certified(neuron, PROBLEM), GOLDEN)
+
+
+def test_counts_of_networks_are_the_golden_ones():
+    np.testing.assert_array_equal(certified(network, NETWORK), GOLDEN_NETWORK)
 
 
 if __name__ == "__main__":
-    print(certified().tolist())
+    print(certified(neuron, PROBLEM).tolist())
+    print(certified(network, NETWORK).tolist())
