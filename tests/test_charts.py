@@ -157,7 +157,9 @@ def test_equal_charts_are_equal_bytes_and_settings_do_not_matter():
 
 
 def test_unusable_input_is_refused():
-    with pytest.raises(InputError, match=r"kind must be one of measured, spread, exact, .*, got guess"):
+    with pytest.raises(
+        InputError, match=r"kind must be one of measured, spread, exact, .*, got guess"
+    ):
         law("a", "guess", X, X)
     with pytest.raises(InputError, match=r"of one length, got shapes \[\(3,\), \(2,\),"):
         law("a", "exact", X, X[:2])
