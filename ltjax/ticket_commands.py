@@ -23,6 +23,7 @@ class Make:
 
     Try:
       ltjax ticket mynet.npz --epsilon 0.1 --seed 3 --out ticket.npz
+      ltjax ticket mynet.npz --epsilon 0.1 --narrow --out ticket.npz
     """
 
     network: Positional[Annotated[File, arg(help=NETWORK)]]
@@ -40,6 +41,9 @@ class Make:
         arg(help="A block of neurons for each input of a layer, or for each weight."),
     ] = "blocks"
     max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
+    narrow: Annotated[
+        Flag, arg(help="Halve the random network as often as the ticket is still certified.")
+    ] = False
     as_it_is: Annotated[
         Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
     ] = False
@@ -60,6 +64,7 @@ class Make:
             construction=self.construction,
             max_width=self.max_width,
             rescaling=not self.as_it_is,
+            narrow=self.narrow,
         )
         verdict = tickets.verify(ticket, layers, lower=True)
         files.write_atomic(self.out, tickets.to_bytes(ticket))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ltjax import theory
-from ltjax.networks import Pair, active_weights
+from ltjax.networks import Pair, active_weights, reach
 from ltjax.supnorm import certificate
 from ltjax.ticket_files import Ticket, to_bytes
 from ltjax.tickets import Layers, Verdict
@@ -29,6 +29,7 @@ def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
         "epsilon": f"{ticket.epsilon:g}",
         "scale": f"{ticket.scale:.6g} = {' x '.join(f'{s:.6g}' for s in ticket.scales)}",
         "epsilon / scale": f"{ticket.epsilon / ticket.scale:.6g}",
+        "keeping nothing errs by at least": f"{reach(layers, ticket.last):.6g}",
         "random network": f"seed {ticket.seed}, {ticket.construction}",
         **{
             f"layer {i}": f"{n_in} -> {width:,} -> {n_out}, block size {m:,}"

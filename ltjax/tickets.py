@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 DEFAULT_MAX_WIDTH = 2**24
+HALVINGS = 12
 ULP = 2.0**-52
 TRIAL = 0  # of the seed: the random network that every ticket is cut from
 
@@ -90,6 +91,7 @@ def prune(
     construction: str = "blocks",
     max_width: int = DEFAULT_MAX_WIDTH,
     rescaling: bool = True,
+    narrow: bool = False,
 ) -> Ticket:
     """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
 
@@ -100,9 +102,39 @@ def prune(
         construction: blocks or separate.
         max_width: hidden neurons that a random layer may have.
         rescaling: whether a target outside the theorem's hypotheses may be divided.
+        narrow: whether to halve the random network, which contains the narrower ones, as often as
+            the ticket is still certified; up to HALVINGS times.
     """
     sizes = (layers[0].shape[1], *map(len, layers))
     config = problem.Network(sizes=sizes, last=last, constructions=(construction,))
+    _check(seed, epsilon, delta, max_width)
+    if not rescaling:
+        problem.check_network(layers, config.shapes)
+    scaled, scales = rescale(layers) if rescaling else (layers, (1.0,) * len(layers))
+    counts = np.array(block_counts(construction, sizes))
+    enough = lambda epsilon: np.array(block_sizes(scaled, epsilon / math.prod(scales), delta))
+    _check_width(lambda epsilon: enough(epsilon) * counts, epsilon, max_width)
+    # Block sizes of each halving, from the narrowest network to the whole one.
+    halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
+    nested = np.maximum(enough(epsilon) >> halvings, 1)
+    made = [
+        Ticket(
+            seed=seed,
+            sizes=sizes,
+            last=last,
+            construction=construction,
+            scales=scales,
+            blocks=tuple(blocks.tolist()),
+            ranks=ranks,
+            target=digest(layers, last),
+            epsilon=float(epsilon),
+        )
+        for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
+    ]
+    return made[_first_certified(made, layers)]
+
+
+def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
     problem.check_seed(seed)
     if not 0.0 < epsilon < math.inf:
         raise InputError(f"epsilon must be positive and finite, got {epsilon:g}.")
@@ -110,29 +142,16 @@ def prune(
         raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
     if not 1 <= max_width <= MAX_WIDTH:
         raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
-    if not rescaling:
-        problem.check_network(layers, config.shapes)
-    scaled, scales = rescale(layers) if rescaling else (layers, (1.0,) * len(layers))
-    counts = block_counts(construction, sizes)
 
-    def blocks(epsilon):
-        return block_sizes(scaled, epsilon / math.prod(scales), delta)
 
-    def widths(epsilon):
-        return [m * count for m, count in zip(blocks(epsilon), counts, strict=True)]
-
-    _check_width(widths, epsilon, max_width)
-    return Ticket(
-        seed=seed,
-        sizes=sizes,
-        last=last,
-        construction=construction,
-        scales=scales,
-        blocks=blocks(epsilon),
-        ranks=_search(scaled, widths(epsilon), seed, construction),
-        target=digest(layers, last),
-        epsilon=float(epsilon),
-    )
+def _first_certified(made: Sequence[Ticket], layers: Layers) -> int:
+    """By bisection, as certificates mostly improve with width; the last one if none is."""
+    low, high = 0, len(made) - 1
+    while low < high:
+        middle = (low + high) // 2
+        certified = bracket(made[middle], layers, lower=False)[1] <= made[middle].epsilon
+        low, high = (low, middle) if certified else (middle + 1, high)
+    return high
 
 
 def block_sizes(layers: Layers, epsilon: float, delta: float) -> tuple[int, ...]:
@@ -158,8 +177,15 @@ def _check_width(widths: Callable, epsilon: float, max_width: int) -> None:
     )
 
 
-def _search(scaled, widths, seed, construction) -> tuple[np.ndarray, ...]:
-    """Ranks [side, n_out, n_in] of the nearest products in every layer's blocks."""
+def _search(scaled, nested, seed, construction) -> list[tuple[np.ndarray, ...]]:
+    """Ranks [side, n_out, n_in] of the nearest products in every layer's blocks.
+
+    Args:
+        nested: block sizes, [size, layer], ascending.
+
+    Returns:
+        For each size, the ranks of each layer.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -169,14 +195,14 @@ def _search(scaled, widths, seed, construction) -> tuple[np.ndarray, ...]:
     trial = np.full(1, TRIAL, np.uint32)
     key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
     sizes = (scaled[0].shape[1], *map(len, scaled))
-    parts = zip(scaled, widths, block_counts(construction, sizes), slots(sizes), strict=True)
+    parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
     ranks = []
-    for i, (layer, width, count, (sides, _, _)) in enumerate(parts):
+    for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
         target = jnp.asarray(layer, jnp.float32)[..., None]
-        found = find(key, i, target, jnp.array([width], jnp.int32), sides)
-        kept = np.asarray(found.neuron)[0, 0, ..., 0]
+        found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
+        kept = np.asarray(found.neuron)[:, 0, ..., 0]
         ranks.append(np.where(kept < 0, -1, kept // count))
-    return tuple(ranks)
+    return list(zip(*ranks, strict=True))
 
 
 def effective(ticket: Ticket) -> list[np.ndarray]:

@@ -442,9 +442,8 @@ def test_progress_is_plain_lines_off_a_terminal(capfd, monkeypatch):
     monkeypatch.setattr(cli, "LOG_SECONDS", 0.0)
     call(*SMALL, "--trials", "20")
     told = capfd.readouterr().err
-    line = (
-        r"20 of 20 trials, [\d,]+ a second, 0 s left, blocks/tight \d\.\d{4} at k = 20, epsilon 0.5"
-    )
+    line = r"20 of 20 trials, [\d,]+ a second, 0 s left, "
+    line += r"blocks/tight \d\.\d{4} at width k = 20, epsilon 0.5"
     assert re.fullmatch(line + "\n", told)
     call(*SMALL, "--trials", "20", "--quiet")
     assert capfd.readouterr().err == ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltjax.problem import MAX_DIM, MAX_WIDTH, Grid, InputError, Neuron, Problem
+from ltjax.problem import MAX_DIM, MAX_WIDTH, Grid, InputError, Network, Neuron, Problem
 
 PROBLEM = Problem(
     config=Neuron(dim=3),
@@ -151,3 +151,70 @@ def test_json_with_a_field_missing_is_refused(field):
     del data[field]
     with pytest.raises(InputError):
         Problem.from_json(data)
+
+
+# Networks.
+
+DEEP = Problem(
+    config=Network(sizes=(2, 3, 1)),
+    target=(((0.6, -0.3), (0.3, 0.5), (-0.2, 0.02)), ((0.4, -0.5, 0.25),)),
+    grid=Grid(widths=(100, 8), epsilons=(0.1,)),
+    seed=7,
+    experiment="network",
+)
+
+
+def test_a_network_is_the_same_after_a_round_trip():
+    again = Problem.from_json(json.loads(json.dumps(DEEP.to_json())))
+    assert again == DEEP
+    assert again.digest() == DEEP.digest() == "c65c10f5f9d6110f"
+    assert [w.tolist() for w in again.weights] == [[list(r) for r in w] for w in DEEP.target]
+    assert DEEP.shape == (6, 2, 1)
+    assert DEEP.config.shapes == ((3, 2), (1, 3))
+
+
+def test_the_supremum_alone_is_not_monotone():
+    assert {c.name for c in DEEP.criteria if not c.monotone} == {"blocks/sup", "separate/sup"}
+
+
+WIDE = ((0.6, -0.3), (0.3, 0.5), (-0.2, np.inf)), DEEP.target[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": DEEP.target[:1]}, r"target must hold 2 layers \(depth\), got 1"),
+        (
+            {"target": DEEP.target[::-1]},
+            r"target must have layer 1 of shape \[3, 2\], got \[1, 3\]",
+        ),
+        ({"target": WIDE}, "target must be finite, got inf"),
+        ({"target": (np.eye(3, 2) * 0.71, DEEP.target[1])}, r"1.00409 times that in layer 1; relu"),
+        ({"target": (np.full((3, 2), 0.5), DEEP.target[1])}, r"\|\|W\|\| <= 1, got 1.22474 times"),
+        ({"experiment": "neuron"}, "config must be that of a neuron"),
+        ({"grid": Grid(widths=(2**28,), epsilons=(0.1,))}, "blocks must make at most"),
+    ],
+)
+def test_an_unusable_network_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(DEEP, **{k: tuple(v) if k == "target" else v for k, v in change.items()})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sizes": (3,)}, "depth must be at least 1, got 0"),
+        ({"sizes": (0, 2)}, "dim must be between 1 and .*, got 0"),
+        ({"sizes": (2, 0, 1)}, "hidden must be between 1 and .*, got 0"),
+        ({"sizes": (2, 3, MAX_DIM + 1)}, f"outputs must be between 1 and .*, got {MAX_DIM + 1}"),
+        ({"sizes": (2, 1), "last": "tanh"}, "last must be one of linear, relu, got tanh"),
+        (
+            {"sizes": (2, 1), "rules": ("l2",)},
+            "rules must be taken from slides, tight, sup, got l2",
+        ),
+        ({"sizes": (2, 1), "constructions": ("pooled",)}, "blocks, separate, got pooled"),
+    ],
+)
+def test_an_unusable_configuration_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        Network(**fields)

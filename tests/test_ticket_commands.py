@@ -65,6 +65,32 @@ def test_a_ticket_is_made_and_verified(here, capfd):
     assert Path("ticket.npz").read_bytes() == first
 
 
+def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
+    assert call(*MAKE) == 0
+    assert call(*[*MAKE[:-1], "narrow.npz"], "--narrow") == 0
+    said(capfd)
+    assert call("verify", "narrow.npz", "net.npz") == 0
+    assert said(capfd)[0]["verdict"] == "HOLDS"
+    whole, narrow = tickets.read("ticket.npz"), tickets.read("narrow.npz")
+    (halvings,) = {
+        int(np.log2(a / b) + 0.5) for a, b in zip(whole.blocks, narrow.blocks, strict=True)
+    }
+    assert halvings > 1
+    assert narrow.blocks == tuple(m >> halvings for m in whole.blocks)
+    # What is near in the whole network is near in any narrower one that has it.
+    for many, few, m in zip(whole.ranks, narrow.ranks, narrow.blocks, strict=True):
+        np.testing.assert_array_equal(few[(many >= 0) & (many < m)], many[(many >= 0) & (many < m)])
+    layers = [a for _, a in np.load("net.npz").items()]
+    again = tickets.prune(layers, epsilon=0.5, seed=3, narrow=True)
+    assert tickets.to_bytes(again) == Path("narrow.npz").read_bytes()
+    # A half of it is certified no more.
+    half = tickets._search(
+        tickets.rescale(layers)[0], np.array([[m >> 1 for m in narrow.blocks]]), 3, "blocks"
+    )
+    halved = {"blocks": tuple(m >> 1 for m in narrow.blocks), "ranks": half[0]}
+    assert tickets.bracket(tickets.Ticket(**vars(narrow) | halved), layers, False)[1] > 0.5
+
+
 def test_a_ticket_of_another_network_is_false(here, capfd):
     assert call(*MAKE) == 0
     said(capfd)

@@ -19,7 +19,7 @@ from scipy import stats
 from ltjax import files, networks, problem, theory, ticket_report, tickets
 from ltjax.problem import InputError
 
-ROOT = Path(tickets.__file__).parents[1]
+ROOT = Path(__file__).parent.parent
 SIZES, EPSILON = (3, 5, 4, 2), 0.3
 CASES = [("blocks", "linear"), ("separate", "relu")]
 
