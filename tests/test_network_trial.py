@@ -249,6 +249,27 @@ def test_success_of_the_supremum_keeps_its_proved_bound():
         assert np.any(certified[sup] > certified[names.index(f"{family}/tight")] + trials // 4)
 
 
+def test_on_the_line_every_trial_is_decided_by_its_two_ends():
+    problem = Problem(
+        config=Network(sizes=(1, 2, 1), constructions=("blocks",), rules=("sup",)),
+        target=(((0.9,), (-0.3,)), ((0.6, 0.7),)),
+        grid=Grid(widths=(20, 80), epsilons=(0.3, 0.1)),
+        seed=3,
+        experiment="network",
+    )
+    trials = np.arange(64, dtype=np.uint32)
+    lower, upper, neurons, points = pruned(problem, trials)
+    settled = experiment.settle(problem, trials, lower, upper, neurons, points)
+    values = np.zeros(upper.shape)
+    for n, k in np.ndindex(64, 2):
+        pair = network_host.pair_of(problem, trials[n : n + 1], neurons[n : n + 1, 0, k])
+        values[n, 0, k] = np.abs(networks.difference(pair, np.array([[1.0, -1.0]]))).max()
+    for epsilon in problem.grid.epsilons:
+        np.testing.assert_array_equal(settled[1] <= epsilon, values <= epsilon)
+        np.testing.assert_array_equal(settled[0] > epsilon, values > epsilon)
+        assert 5 < np.sum(values <= epsilon) < 123
+
+
 @pytest.fixture(scope="module")
 def whole():
     return counts(SMALL, (0, 96))

@@ -121,13 +121,13 @@ def settle(problem: Problem, trials, lower, upper, neurons, points):
 def _bracket(pair, points, upper, epsilons):
     """Bounds [n] on suprema, from what is cheap to what is dear, as long as an epsilon is open.
 
-    First the points in hand, then the certificate, then the ascent. Of two inputs the supremum is
-    known exactly.
+    First the points in hand, then the certificate, then the ascent. Of one or two inputs the
+    supremum is known exactly.
     """
     lower = np.linalg.norm(networks.difference(pair, points[..., None].astype(np.float64)), axis=1)
     length = np.linalg.norm(points, axis=1, keepdims=True)
     lower = (lower / np.where(length > 0, length, 1.0))[:, 0] * (1 - ROUNDING)
-    for narrow in (_circle,) if points.shape[1] == 2 else (_certificate, _ascent):
+    for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], (_certificate, _ascent)):
         at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
         if len(at):
             some = pair._replace(errors=tuple(e[at] for e in pair.errors))
@@ -136,6 +136,11 @@ def _bracket(pair, points, upper, epsilons):
             low, high = narrow(some, above)
             lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
     return lower, upper
+
+
+def _line(pair, _):
+    ends = np.linalg.norm(networks.difference(pair, np.array([[1.0, -1.0]])), axis=1)
+    return ends.max(axis=1) * (1 - ROUNDING), ends.max(axis=1) * (1 + ROUNDING)
 
 
 def _circle(pair, _):
