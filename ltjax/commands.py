@@ -63,7 +63,7 @@ class Run:
     def check(self) -> None:
         """All that can be refused is refused before the first trial."""
         from ltjax import files
-        from ltjax.problem import InputError
+        from ltjax.problem import InputError, check_delta
 
         check_delta(self.delta)
         if self.figure is not None:
@@ -140,7 +140,7 @@ class NetworkCurve:
       ltjax curve network --target weights.npz --constructions blocks
     """
 
-    dim: Annotated[Dim, arg(help="Input dimension, 8 unless the target says.")] = None
+    dim: Dim = None
     hidden: Annotated[
         int | None,
         arg(metavar="N", help="Neurons of a hidden layer, as dim.", help_behavior_hint=""),
@@ -160,7 +160,7 @@ class NetworkCurve:
         tuple[int, ...] | None,
         arg(
             metavar="M [M ...]",
-            help="Hidden neurons reserved for a weight, by default about 12 numbers.",
+            help="Hidden neurons reserved for a weight, by default about 16 numbers.",
             help_behavior_hint="",
         ),
     ] = None
@@ -235,6 +235,7 @@ class Width:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import report, targets
+        from ltjax.problem import check_delta
 
         check_delta(self.delta)
         problem = targets.neuron(self.dim, self.epsilon, (1,), self.target, seed=self.seed)
@@ -258,6 +259,7 @@ class Show:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import curves, records
+        from ltjax.problem import check_delta
 
         check_delta(self.delta)
         tally = records.load([self.record])
@@ -286,7 +288,7 @@ class Plot:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import curves, files, records
-        from ltjax.problem import InputError
+        from ltjax.problem import InputError, check_delta
 
         check_delta(self.delta)
         files.check_output(self.out, "out")
@@ -295,13 +297,6 @@ class Plot:
         tallies = [records.load([record]) for record in self.records]
         curves.plot(tallies, self.out, self.criterion, self.records, self.delta)
         yield f"figure: {self.out}"
-
-
-def check_delta(delta: float) -> None:
-    from ltjax.problem import InputError
-
-    if not 0.0 < delta < 1.0:
-        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
 
 
 CurveCommand = Curve | Width | Show | Plot

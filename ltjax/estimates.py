@@ -123,16 +123,18 @@ def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str
         problem, tally = one.tally.problem, one.tally
         title = problem.config.title
         name = f"{one.label}: " if len(series) > 1 and one.label != title else ""
-        looked = ", extended after looking" if tally.anytime else ""
-        broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
-        lines.append(
-            f"{name}{title}, {tally.trials:,} trials{looked}{broken}, "
-            f"seed {problem.seed}, problem {problem.digest()}."
-        )
+        lines.append(f"{name}{title}, {_counted(tally)}, problem {problem.digest()}.")
     curves = len(criteria) * count_curves(series)
     joint = f" for the {curves} curves together, each at all its widths" if curves > 1 else ""
     lines.append(f"Success: {' | '.join(criteria)}. Bands hold at {LEVEL}{joint}.")
     return "\n".join([*lines, note]).strip()
+
+
+def _counted(tally: Tally) -> str:
+    """Trials and seed, and what went on with them."""
+    looked = ", extended after looking" if tally.anytime else ""
+    broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
+    return f"{tally.trials:,} trials{looked}{broken}, seed {tally.problem.seed}"
 
 
 def needed(one: Series, criterion: str, delta: float) -> list[stats.WidthInterval]:
@@ -154,9 +156,6 @@ def sources(series: Sequence[Series]) -> str:
     """What the measured points rest on, for the caption."""
     counted: dict[str, list[str]] = {}
     for one in series:
-        tally = one.tally
-        looked = ", extended after looking" if tally.anytime else ""
-        broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
-        run = f"{tally.trials:,} trials{looked}{broken}, seed {tally.problem.seed}"
-        counted.setdefault(run, []).append(f"{one.label} (problem {tally.problem.digest()})")
+        record = f"{one.label} (problem {one.tally.problem.digest()})"
+        counted.setdefault(_counted(one.tally), []).append(record)
     return " ".join(f"{run}: {'; '.join(records)}." for run, records in counted.items())

@@ -305,6 +305,12 @@ def check_seed(seed: int) -> int:
     return seed
 
 
+def check_delta(delta: float) -> float:
+    if not 0.0 < delta < 1.0:
+        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
+    return delta
+
+
 def check_target(target, dim: int, name: str = "target") -> tuple[float, ...]:
     """The weights as d finite floats with |w_i| <= 1/sqrt(d), or `InputError`."""
     values = np.asarray(target, np.float64)

@@ -73,7 +73,7 @@ def network(
         dim, hidden, depth: d, n and l of a target by name, which has one output; 8, 8 and 2 by
             default. Of another target they must be what they are said to be.
         epsilons: errors allowed, in (0, 1).
-        blocks: block sizes m; by default about 12, over which the curves rise.
+        blocks: block sizes m; by default about 16, over which the curves rise.
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from ltjax.commands import File, Flag, Watching, check_delta
+from ltjax.commands import File, Flag, Watching
 
 NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
 
@@ -52,7 +52,6 @@ class Make:
         from ltjax import files, ticket_report, tickets
         from ltjax.problem import FalseClaimError
 
-        check_delta(self.delta)
         files.check_output(self.out, "out", (".npz",))
         layers = files.read_network(self.network, "network")
         ticket = tickets.prune(

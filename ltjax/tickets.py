@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ltjax import draws, problem, theory
-from ltjax.networks import Pair, block_counts, kept_weights, slots
+from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
 from ltjax.problem import MAX_WIDTH, InputError
 from ltjax.ticket_files import Ticket, digest, read, to_bytes
 
@@ -117,6 +117,7 @@ def prune(
     # Block sizes of each halving, from the narrowest network to the whole one.
     halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
     nested = np.maximum(enough(epsilon) >> halvings, 1)
+    made_for = digest(layers, last)
     made = [
         Ticket(
             seed=seed,
@@ -126,7 +127,7 @@ def prune(
             scales=scales,
             blocks=tuple(blocks.tolist()),
             ranks=ranks,
-            target=digest(layers, last),
+            target=made_for,
             epsilon=float(epsilon),
         )
         for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
@@ -138,8 +139,7 @@ def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
     problem.check_seed(seed)
     if not 0.0 < epsilon < math.inf:
         raise InputError(f"epsilon must be positive and finite, got {epsilon:g}.")
-    if not 0.0 < delta < 1.0:
-        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
+    problem.check_delta(delta)
     if not 1 <= max_width <= MAX_WIDTH:
         raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
 
@@ -225,12 +225,10 @@ def effective(ticket: Ticket) -> list[np.ndarray]:
 
 def evaluate(ticket: Ticket, x: np.ndarray) -> np.ndarray:
     """S g~ at the points x [n, d], from seed and kept positions alone: [n, outputs], float64."""
-    h = np.asarray(x, np.float64).T
-    for i, matrix in enumerate(effective(ticket)):
-        # Only the first layer has a side for negative inputs, and only there inputs are negative.
-        z = matrix[0] @ np.maximum(h, 0.0) - matrix[-1] @ np.maximum(-h, 0.0)
-        h = np.maximum(z, 0.0) if i + 1 < len(ticket.blocks) or ticket.last == "relu" else z
-    return ticket.scale * h.T
+    (plus, minus), *later = effective(ticket)
+    layers = [np.hstack([plus, -minus]), *(side for (side,) in later)]
+    halves = np.hstack([np.maximum(x, 0.0), np.maximum(-x, 0.0)])
+    return ticket.scale * forward(layers, halves, ticket.last)
 
 
 def errors(ticket: Ticket, layers: Layers) -> Pair:

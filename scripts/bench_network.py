@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from bench import words_alone
 
 import ltjax
 from ltjax import draws, engine, tickets
@@ -87,6 +88,11 @@ def one(many, i):
     return Pair(tuple(w[i] for w in many.weights), tuple(e[i : i + 1] for e in many.errors))
 
 
+def single(many):
+    """Weights and errors as the device holds them."""
+    return [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in many[:2]]
+
+
 def adam(many, starts=32, steps=200):
     """Projected Adam with a cosine schedule; the best value that float64 finds at its points."""
     rule = optax.adam(optax.cosine_decay_schedule(0.1, steps))
@@ -106,8 +112,7 @@ def adam(many, starts=32, steps=200):
 
     all_starts = jax.vmap(climb, (None, None, 0))
     run = jax.jit(jax.vmap(lambda weights, errors: all_starts(weights, errors, points)))
-    single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in many[:2]]
-    found, seconds = timed(lambda: jax.block_until_ready(run(*single)))
+    found, seconds = timed(lambda: jax.block_until_ready(run(*single(many))))
     x = np.swapaxes(np.asarray(found, np.float64), 1, 2)
     return np.abs(difference(many, x))[:, 0].max(axis=1), seconds
 
@@ -117,8 +122,8 @@ def bench_ascent(networks, longer):
     (ours, _), seconds = timed(lambda: ascent.lower(many), 1)
     plain, plain_seconds = adam(many)
     best = np.maximum(ours, plain)
-    for _ in range(longer):
-        best = np.maximum(best, longer_search(many, _))
+    for seed in range(longer):
+        best = np.maximum(best, other_starts(many, seed))
     print(f"\nascent, {networks} networks 16-16-1, best known by {longer} x the starts, climbed:")
     for name, value in (("ours", ours), ("Adam, 32 starts x 200 steps", plain)):
         ratio = value / best
@@ -137,15 +142,20 @@ def plain_pair(many, i):
     return [w[i] for w in many.weights], [e[i] for e in many.errors]
 
 
-def longer_search(many, seed):
-    """The same from other starts."""
+@jax.jit
+def searched(weights, errors, starts):
+    """The point that each pair's search finds from these starts."""
+    find = lambda weights, errors: ascent.search(Pair(weights, errors), starts)[0]
+    return jax.vmap(find)(weights, errors)
+
+
+def other_starts(many, seed):
+    """The same search and climb from other starts."""
     starts = np.random.default_rng(1000 + seed).normal(
         size=(ascent.STARTS, many.weights[0].shape[2])
     )
     starts = jnp.asarray(starts / np.linalg.norm(starts, axis=1, keepdims=True), jnp.float32)
-    single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in many[:2]]
-    find = lambda weights, errors: ascent.search(Pair(weights, errors), starts)[0]
-    points = np.asarray(jax.jit(jax.vmap(find))(*single), np.float64)
+    points = np.asarray(searched(*single(many), starts), np.float64)
     value = np.zeros(len(points))
     for i, x in enumerate(points):
         pair = Pair(*map(tuple, plain_pair(many, i)))
@@ -170,9 +180,10 @@ def bench_certificate(networks):
         layers, rng = targets(sizes, 1)[0], np.random.default_rng(SEED)
         errors = zip(*(two_sided(layers, rng) for _ in range(256)), strict=True)
         pair = Pair(tuple(layers), tuple(map(np.concatenate, errors)))
-        single = [tuple(jnp.asarray(x, jnp.float32) for x in part) for part in pair[:2]]
         quick = jax.jit(jax.vmap(lambda w, e: certificate.quick(Pair(w, e)), (None, 0)))
-        low, seconds = timed(partial(lambda f, x: jax.block_until_ready(f(*x)), quick, single))
+        low, seconds = timed(
+            partial(lambda f, x: jax.block_until_ready(f(*x)), quick, single(pair))
+        )
         high, host = timed(partial(certificate.upper, pair), 1)
         name = "-".join(map(str, sizes))
         print(
@@ -196,16 +207,16 @@ def bench_search():
     def words(*key):
         most = []
         for i, (n_out, n_in) in enumerate(problem.config.shapes):
-            streams = (draws.stream(key, i, role) for role in (draws.OUTPUT, draws.HIDDEN))
-            most.append(_words(*streams, n_out, n_in, block))
+            streams = (draws.stream(key, i, role) for role in (draws.HIDDEN, draws.OUTPUT))
+            most.append(words_alone(*streams, -(-n_out // 2), block * n_in))
         return most
 
     step = jax.jit(jax.vmap(search))
-    _, searched = timed(lambda: jax.block_until_ready(step(*keys)))
+    _, whole = timed(lambda: jax.block_until_ready(step(*keys)))
     floor = jax.jit(words)
     _, drawn = timed(lambda: jax.block_until_ready(floor(*keys)))
     print(f"\n8-8-1, block size {block}, one core:")
-    print(f"  search, in the time of its random words alone  {searched / drawn:.2f}   <= 1.3")
+    print(f"  search, in the time of its random words alone  {whole / drawn:.2f}   <= 1.3")
 
 
 def bench_trials(trials):
@@ -219,26 +230,6 @@ def bench_trials(trials):
         print(f"  rules {', '.join(rules):<12} {trials / took[rules]:6.0f} trials a second")
     share = 1 - took[("tight",)] / took[("tight", "sup")]
     print(f"  share of brackets in the time of a trial       {share:.2f}")
-
-
-def _words(output, hidden, n_out, n_in, block, written_out=8):
-    """All words of a layer, two of every cipher block used, and their maximum.
-
-    As fast as we know how: see `floor` in scripts/bench.py.
-    """
-    pairs = np.arange(-(-n_out // 2), dtype=np.uint32)[:, None]
-
-    def body(step, most):
-        one, many = most
-        for j in range(written_out):
-            neuron = (step * written_out + j).astype(jnp.uint32)
-            shared, _ = draws.word_pair(hidden, neuron, np.uint32(0))
-            even, odd = draws.word_pair(output, neuron, pairs)
-            one, many = jnp.maximum(one, shared), jnp.maximum(many, jnp.maximum(even, odd))
-        return one, many
-
-    most = jnp.zeros((len(pairs), output[0].shape[-1]), jnp.uint32)
-    return jax.lax.fori_loop(0, block * n_in // written_out, body, (most[0], most))
 
 
 PARTS = {

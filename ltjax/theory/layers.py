@@ -96,7 +96,7 @@ def _separate(p: np.ndarray, m: np.ndarray, first: bool) -> Odds:
     else:
         log = m * np.log1p(-p)
         success, failure = -np.expm1(log), np.exp(log)
-    log = np.sum(_log(success, failure), axis=-1)
+    log = np.sum(partition.log_success(success, failure), axis=-1)
     return partition.exact_odds(np.exp(log), 0.0 - np.expm1(log))
 
 
@@ -107,14 +107,9 @@ def independent(parts: Sequence[Odds], counts: Numbers = 1) -> Odds:
     samples depend on each other.
     """
     success, failure, error = (np.stack(values, axis=-1) for values in zip(*parts, strict=True))
-    log = np.sum(counts * _log(success, failure), axis=-1)
-    raised = np.sum(counts * _log(success + error, failure - error), axis=-1)
+    log = np.sum(counts * partition.log_success(success, failure), axis=-1)
+    raised = np.sum(counts * partition.log_success(success + error, failure - error), axis=-1)
     return Odds(np.exp(log), 0.0 - np.expm1(log), np.exp(raised) - np.exp(log))
-
-
-def _log(success: np.ndarray, failure: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):  # log 0 = -inf: too small a block cannot succeed
-        return np.where(failure < 0.5, np.log1p(-np.minimum(failure, 0.5)), np.log(success))
 
 
 def network_odds(construction: str, target: Target, rule: str, epsilon: float, m: Numbers) -> Odds:

@@ -61,6 +61,12 @@ def both_slots(p: Numbers, m: Numbers) -> tuple[np.ndarray, np.ndarray]:
     return np.where(m < 2, 0.0, success), np.asarray(failure)
 
 
+def log_success(success: np.ndarray, failure: np.ndarray) -> np.ndarray:
+    """ln(success) to full relative accuracy, from whichever of the two is the smaller."""
+    with np.errstate(divide="ignore"):  # log 0 = -inf: too small a block cannot succeed
+        return np.where(failure < 0.5, np.log1p(-np.minimum(failure, 0.5)), np.log(success))
+
+
 def blocks(weights: Numbers, eta: float, width: Numbers) -> Odds:
     """P(every slot is met) = prod_i S_i(m_i), over the active coordinates.
 
@@ -73,8 +79,7 @@ def blocks(weights: Numbers, eta: float, width: Numbers) -> Odds:
     active = weights > eta
     p = product.match_probability(weights[active], eta)
     success, failure = both_slots(p, block_sizes(len(weights), width)[..., active])
-    with np.errstate(divide="ignore"):  # log 0 = -inf: a block of one neuron cannot succeed
-        log = np.sum(np.where(failure < 0.5, np.log1p(-failure), np.log(success)), axis=-1)
+    log = np.sum(log_success(success, failure), axis=-1)
     return exact_odds(np.exp(log), 0.0 - np.expm1(log))
 
 

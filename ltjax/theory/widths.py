@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from ltjax.problem import MAX_WIDTH, InputError
+from ltjax.problem import MAX_WIDTH, InputError, check_delta
 from ltjax.theory import layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
@@ -58,7 +58,7 @@ def sharp_width(weights: Numbers, eta: float, delta: float) -> float:
     The number of empty slots is nearly Poisson with this mean: right to a neuron or two for the
     shared construction, d times as much for blocks. 1 where no weight exceeds eta.
     """
-    _check_delta(delta)
+    check_delta(delta)
     return _mean_empty(layers.log_misses(weights, eta, first=True), -np.log1p(-delta))
 
 
@@ -82,7 +82,7 @@ def leading_width(rule: str, dim: int, epsilon: float, delta: float) -> float:
     """
     if dim < 2:
         raise InputError(f"dim must be at least 2 for the asymptotic width, got {dim}.")
-    _check_delta(delta)
+    check_delta(delta)
     eta = tolerance(rule, dim, epsilon)
     return float(4.0 / eta * (1.0 + np.log(2.0 / delta) / np.log(dim)))
 
@@ -97,7 +97,7 @@ def coordinate_lemma_width(epsilon: float, delta: float) -> int:
     2 exp(-k epsilon^2 / 4) = delta at k = (4/epsilon^2) ln(2/delta). Where |a| <= epsilon nothing
     is kept; elsewhere sign(W) = sign(a), and each neuron acts on its own side alone.
     """
-    _check_delta(delta)
+    check_delta(delta)
     return int(np.ceil(4.0 / epsilon**2 * np.log(2.0 / delta)))
 
 
@@ -146,7 +146,7 @@ def block_size(
     construction: str, target: Target, rule: str, epsilon: float, delta: float
 ) -> BlockSize:
     """Smallest m at which some slot of the network is missed with probability <= delta."""
-    _check_delta(delta)
+    check_delta(delta)
     etas = layers.slot_tolerance(rule, layers.shapes(target), epsilon)
     if not layers.is_exact(construction, target, etas):
         return BlockSize(_union_block(layers.network_misses(target, etas), delta), False)
@@ -162,7 +162,7 @@ def layer_block_size(weights: Numbers, eta: float, delta: float, first: bool) ->
         weights: target of one layer, [n_out, n_in].
         first: whether both sides are asked for.
     """
-    _check_delta(delta)
+    check_delta(delta)
     return _union_block(layers.log_misses(weights, eta, first), delta)
 
 
@@ -214,7 +214,7 @@ def network_lemma_width(sizes: Sequence[int], epsilon: float, delta: float) -> i
 
 
 def _lemma_blocks(sizes: Sequence[int], epsilon: float, delta: float) -> list[int]:
-    _check_delta(delta)
+    check_delta(delta)
     depth = len(sizes) - 1
     return [
         coordinate_lemma_width(
@@ -230,7 +230,7 @@ def asymptotic_block(rule: str, sizes: Sequence[int], epsilon: float, delta: flo
     The union bound with p >= (eta/4) ln(n_in), that of the worst weight 1/sqrt(n_in). Under `tight`
     a block is of order (l sqrt(n_in n_out) / epsilon) ln(slots / delta) / ln(n_in).
     """
-    _check_delta(delta)
+    check_delta(delta)
     narrowest = min(sizes[:-1])
     if narrowest < 2:
         raise InputError(f"n_in must be at least 2 for the asymptotic block, got {narrowest}.")
@@ -241,11 +241,6 @@ def asymptotic_block(rule: str, sizes: Sequence[int], epsilon: float, delta: flo
         4.0 / eta * float(np.log(slots / delta) / np.log(n_in))
         for (n_in, _), eta in zip(pairs, etas, strict=True)
     )
-
-
-def _check_delta(delta: float) -> None:
-    if not 0.0 < delta < 1.0:
-        raise InputError(f"delta must lie strictly between 0 and 1, got {delta:g}.")
 
 
 def _first(holds: Callable[[int], bool], guess: float) -> int:
