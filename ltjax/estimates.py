@@ -130,9 +130,32 @@ def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str
     return "\n".join([*lines, note]).strip()
 
 
+def goal(rule: Mapping) -> str:
+    """What a stopping rule of a record waits for, in words; its cell is left out."""
+    numbers = {name: f"{value:,}" for name, value in rule.items() if name != "cell"}
+    return " or ".join(
+        f"half width {number}" if name == "half_width" else f"{number.removesuffix('.0')} {name}"
+        for name, number in numbers.items()
+    )
+
+
+def missing(tally: Tally) -> str:
+    """The trials planned and not counted, in a line; empty where there are none."""
+    ranges = [f"{start:,} to {stop:,}" for start, stop in tally.missing]
+    if not ranges:
+        return ""
+    if len(ranges) > 3:
+        ranges[2:] = [f"{len(ranges) - 2:,} more ranges"]
+    *first, last = ranges
+    named = f"{', '.join(first)} and {last}" if first else last
+    return f"{tally.trials:,} of {max(tally.planned):,} planned trials; missing: {named}"
+
+
 def _counted(tally: Tally) -> str:
     """Trials and seed, and what went on with them."""
     looked = ", extended after looking" if tally.anytime else ""
+    if tally.until:
+        looked = f", stopping rule {' and '.join(map(goal, tally.until))}"
     broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
     return f"{tally.trials:,} trials{looked}{broken}, seed {tally.problem.seed}"
 

@@ -1,7 +1,8 @@
 """Counts on disk: append-only lines of JSON that survive a kill.
 
 A record is one file: a header that holds the problem, then one line a batch. Each batch names the
-trials it counts, so resuming is running what is missing. docs/record-format.md is the reference.
+trials it counts, so resuming is running what is missing, and merging is appending it.
+docs/record-format.md is the reference.
 
 Only here are results read and written. One process writes a record at a time; any number
 may read it meanwhile.
@@ -20,9 +21,9 @@ import numpy as np
 
 from ltjax.files import OPENING, FilePath, check_regular, open_locked, sync_folder, write_atomic
 from ltjax.problem import InputError, Problem
-from ltjax.tally import Batch, Ledger, Memory, Tally, check_batch, to_csv
+from ltjax.tally import Batch, Ledger, Memory, Plan, Tally, check_batch, to_csv
 
-__all__ = ["Batch", "Log", "Tally", "load", "to_csv", "write_atomic"]
+__all__ = ["Batch", "Log", "Tally", "load", "merge", "to_csv", "write_atomic"]
 
 FORMAT = "ltjax-counts/1"
 MAX_TRIALS = 2**53  # every reader of JSON holds integers up to here exactly
@@ -38,16 +39,23 @@ class Log(Memory):
     path: of the record.
     planned: the trials to run are 0, ..., `planned - 1`. A plan never falls: where the record holds
         a larger one, that one stands.
-    environment: versions, platform, device kind: what repeating the run takes. JSON.
+    environment, until: as in `Plan`.
 
     Raises `InputError` where the file is no record, is damaged, holds another problem, is being
     written by another process or cannot be opened; `OSError` where a write fails.
     """
 
-    def __init__(self, path: FilePath, problem: Problem, planned: int, environment: dict) -> None:
+    def __init__(
+        self,
+        path: FilePath,
+        problem: Problem,
+        planned: int,
+        environment: dict,
+        until: dict | None = None,
+    ) -> None:
         self.path = Path(path)
-        self._planned = _check_planned(planned)
-        self._environment = json.loads(_dump(environment))
+        # As it will be read: equal plans are the same plan.
+        self._plan = _parse_plan(json.loads(_dump(_row(Plan(planned, environment, until)))))
         self._ledger = Ledger(problem)
         self._file = open_locked(self.path)
         try:
@@ -58,16 +66,17 @@ class Log(Memory):
 
     def append(self, batch: Batch) -> None:
         """Record a batch: on disk when this returns, not in the file when it raises."""
-        planned = max(self._planned, self._ledger.planned)
-        check_batch(batch, self._ledger.problem.shape, planned)
+        plan = self._plan._replace(planned=max(self._plan.planned, self._ledger.planned))
+        check_batch(batch, self._ledger.problem.shape, plan.planned)
         if (other := self._ledger.overlap(batch)) is not None:
             raise InputError(f"trials {batch.start} to {batch.stop} are counted in {other.where}.")
         # With the first batch and not before: a run that finds nothing to do writes nothing.
-        if planned > self._ledger.planned or self._environment != self._ledger.environment:
-            self._write({"kind": "plan", "planned": planned, "environment": self._environment})
-            self._ledger.extend(planned, self._environment)
+        if plan != self._ledger.plan:
+            self._write(_plan_line(plan))
+            self._ledger.turn(plan)
         tables = {"certified": batch.certified.tolist(), "refuted": batch.refuted.tolist()}
-        checksum = self._write({"kind": "batch", **batch._asdict(), **tables})
+        line, checksum = _line({"kind": "batch", **batch._asdict(), **tables})
+        self._write(line)
         self._ledger.add(batch, checksum, str(self.path))
 
     def close(self) -> None:
@@ -86,32 +95,42 @@ class Log(Memory):
                     f"{self.path} holds another problem: {name} is {theirs} there and {ours} here; "
                     "choose another --out."
                 )
-            whole = _read(self._ledger, self.path, file)
+            whole = sum(len(line) for _, line, _ in _read(self._ledger, self.path, file))
         dropped = os.fstat(self._file.fileno()).st_size - whole
         if dropped:
             self._file.truncate(whole)
             os.fsync(self._file.fileno())
         if there is None:
             identity = {"problem": problem.to_json(), "digest": problem.digest()}
-            plan = {"environment": self._environment, "planned": self._planned}
-            self._write({"kind": "header", "format": FORMAT, **identity, **plan})
+            plan = {"environment": self._plan.environment} | _row(self._plan)
+            self._write(_line({"kind": "header", "format": FORMAT, **identity, **plan})[0])
             sync_folder(self.path.parent)
-            self._ledger.begin(self._planned, self._environment)
+            self._ledger.turn(self._plan)
         return dropped
 
-    def _write(self, row: dict) -> int:
-        """Put one line on disk, or leave the file as it was; return the checksum."""
-        line, checksum = _seal(_dump(row).encode())
+    def _take(self, paths: Sequence[FilePath]) -> None:
+        """Append every line of `paths` that changes the sum, all in one write."""
+        lines, in_force = [], self._ledger.plan
+        for path in map(Path, paths):
+            with _opened(path) as (_, file):
+                for kind, line, changes in _read(self._ledger, path, file):
+                    if changes and self._ledger.plan != in_force:
+                        in_force = self._ledger.plan
+                        lines.append(_plan_line(in_force))
+                    if changes and kind == "batch":
+                        lines.append(line)
+        self._write(b"".join(lines))
+
+    def _write(self, lines: bytes) -> None:
+        """Put whole lines on disk, or leave the file as it was."""
         size = os.fstat(self._file.fileno()).st_size
         try:
-            left = line
-            while left:  # one turn, unless the disk is full: then the next one says so
-                left = left[self._file.write(left) :]
+            while lines:  # one turn, unless the disk is full: then the next one says so
+                lines = lines[self._file.write(lines) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             self._file.truncate(size)
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        return checksum
 
 
 def load(paths: Sequence[FilePath]) -> Tally:
@@ -121,32 +140,76 @@ def load(paths: Sequence[FilePath]) -> Tally:
     written. `InputError` where a file is no record, is damaged, holds another problem than the
     first, or counts trials that another line counts too.
     """
+    return _add_up(paths).tally()
+
+
+def merge(paths: Sequence[FilePath], out: FilePath) -> Tally:
+    """Append to `out` what the records in `paths` hold beyond it, and add up the whole.
+
+    The lines are copied as they are, each under the plan it was run by, so `load([out])` is then
+    what `load([out, *paths])` was. Again changes nothing, and completes what a kill has cut short.
+
+    paths: of one problem; `out` may be among them.
+    out: a record of this problem, or a new one.
+
+    Raises what `load` and `Log` raise, before the first line is appended.
+    """
+    ledger = _add_up(paths)  # what cannot be merged creates no file
+    log = Log(out, ledger.problem, *ledger.plans[0])
+    with log:
+        log._take(paths)
+    return log.tally
+
+
+def _add_up(paths: Sequence[FilePath]) -> Ledger:
     if not paths:
         raise InputError("at least one record must be named, got none.")
     ledger = None
     for path in map(Path, paths):
-        try:
-            check_regular(path)
-            with path.open("rb") as file:
-                there = _problem_of(path, file)
-                if there is None:
-                    raise InputError(f"{path} has no header yet: nothing is recorded in it.")
-                ledger = ledger or Ledger(there)
-                if there != ledger.problem:
-                    name, *values = _difference(there, ledger.problem)
-                    raise InputError(
-                        f"{path} and {paths[0]} hold different problems: "
-                        f"{name} is {' and '.join(values)}."
-                    )
-                _read(ledger, path, file)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}.") from None
+        with _opened(path) as (problem, file):
+            ledger = ledger or Ledger(problem)
+            if problem != ledger.problem:
+                name, *values = _difference(problem, ledger.problem)
+                raise InputError(
+                    f"{path} and {paths[0]} hold different problems: "
+                    f"{name} is {' and '.join(values)}."
+                )
+            for _ in _read(ledger, path, file):
+                pass
     assert ledger is not None
-    return ledger.tally()
+    return ledger
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Problem, BinaryIO]]:
+    """The problem of a record, and the file at its start."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            problem = _problem_of(path, file)
+            if problem is None:
+                raise InputError(f"{path} has no header yet: nothing is recorded in it.")
+            yield problem, file
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from None
 
 
 def _dump(row: dict) -> str:
     return json.dumps(row, separators=(",", ":"), allow_nan=False)
+
+
+def _line(row: dict) -> tuple[bytes, int]:
+    return _seal(_dump(row).encode())
+
+
+def _plan_line(plan: Plan) -> bytes:
+    return _line({"kind": "plan"} | _row(plan))[0]
+
+
+def _row(plan: Plan) -> dict:
+    """The fields of a plan; a rule only where there is one."""
+    row = plan._asdict()
+    return row if plan.until is not None else {k: v for k, v in row.items() if k != "until"}
 
 
 def _seal(body: bytes) -> tuple[bytes, int]:
@@ -196,29 +259,46 @@ def _problem_of(path: Path, file: BinaryIO) -> Problem | None:
     return problem
 
 
-def _read(ledger: Ledger, path: Path, file: BinaryIO) -> int:
-    """Add the whole lines of a record to `ledger`; return how many bytes they are."""
-    size = 0
+def _read(ledger: Ledger, path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes, bool]]:
+    """Add a record to `ledger`; yield each whole line: kind, bytes, whether it changed the sum."""
     for number, line in enumerate(file, 1):
         if not line.endswith(b"\n"):
-            break
+            return
         where = f"{path} line {number}"
         with _reading(where):
             row, checksum = _unseal(line)
             kind = row["kind"]
             if kind == "batch":
                 batch = _parse_batch(row)
-                check_batch(batch, ledger.problem.shape, ledger.planned)
-                ledger.add(batch, checksum, where)
+                check_batch(batch, ledger.problem.shape, ledger.plan.planned)
+                changes = ledger.add(batch, checksum, where)
             elif kind == ("header" if number == 1 else "plan"):
-                if not isinstance(row["environment"], dict):
-                    raise InputError(f"environment must be an object, got {row['environment']!r}.")
-                turn = ledger.begin if number == 1 else ledger.extend
-                turn(_check_planned(row["planned"]), row["environment"])
+                changes = ledger.turn(_parse_plan(row))
             else:
                 raise InputError(f"kind must be batch or plan, got {kind}.")
-        size += len(line)
-    return size
+        yield kind, line, changes
+
+
+def _parse_plan(row: dict) -> Plan:
+    planned, environment, until = row["planned"], row["environment"], row.get("until")
+    if type(planned) is not int or not 1 <= planned <= MAX_TRIALS:
+        raise InputError(f"planned must be an integer from 1 to {MAX_TRIALS}, got {planned}.")
+    if not isinstance(environment, dict):
+        raise InputError(f"environment must be an object, got {environment!r}.")
+    if "until" in row and not _is_rule(until):
+        raise InputError(f"until must be an object of numbers and their cell, got {until!r}.")
+    plan = Plan(planned, environment, until)
+    _dump(_row(plan))  # what is read can be written: NaN is no JSON
+    return plan
+
+
+def _is_rule(until: object) -> bool:
+    if not isinstance(until, dict):
+        return False
+    cell = until.get("cell", [None] * 3)
+    numbers = [value for name, value in until.items() if name != "cell"]
+    is_cell = isinstance(cell, list) and len(cell) == 3
+    return bool(numbers) and is_cell and all(isinstance(n, int | float) for n in numbers)
 
 
 def _parse_batch(row: dict) -> Batch:
@@ -227,12 +307,6 @@ def _parse_batch(row: dict) -> Batch:
             raise InputError(f"{name} must be an integer, got {row[name]!r}.")
     tables = {name: np.array(row[name]) for name in ("certified", "refuted")}
     return Batch(**{name: row[name] for name in Batch._fields} | tables)
-
-
-def _check_planned(planned: int) -> int:
-    if type(planned) is not int or not 1 <= planned <= MAX_TRIALS:
-        raise InputError(f"planned must be an integer from 1 to {MAX_TRIALS}, got {planned}.")
-    return planned
 
 
 def _difference(one: Problem, other: Problem) -> tuple[str, str, str]:

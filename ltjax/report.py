@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ltjax import networks, stats, theory
-from ltjax.estimates import ALPHA, LEVEL, Estimate, Predicted, Series, estimate, methods
+from ltjax.estimates import (
+    ALPHA,
+    LEVEL,
+    Estimate,
+    Predicted,
+    Series,
+    estimate,
+    goal,
+    methods,
+    missing,
+)
 from ltjax.problem import MAX_WIDTH, Network, Neuron, Problem
 
 HANDFUL = 5  # widths shown of a curve
@@ -40,13 +50,30 @@ def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> st
         )
         reach = networks.reach(tally.problem.weights, config.last)
         lines.append(f"keeping nothing errs by at least {reach:.4f}")
-    if tally.anytime:
-        lines.append("extended after looking: anytime intervals, valid whenever one stops")
+    lines += _stopping(one, curves)
     lines.append(f"{curves} curves tested together: all bands hold at once at {LEVEL}")
     estimates = {name: estimate(one, name, curves) for name in criteria}
     for name, seen in estimates.items():
         lines += ["", *_success(one, name, seen, every), *_bands(one, name, seen, curves)]
     return "\n".join([*lines, "", *_widths(one, estimates, delta)])
+
+
+def _stopping(one: Series, curves: int) -> list[str]:
+    """Why there are as many trials as there are, and what that makes of the intervals."""
+    tally = one.tally
+    lines = [missing(tally)] if tally.missing else []
+    for rule in tally.until:
+        cell = ""
+        if "cell" in rule:
+            name, width, epsilon = rule["cell"]
+            cell = f" for {name} at {tally.problem.config.axis} = {width}, epsilon {epsilon}"
+        lines.append(f"stopping rule{cell}: {goal(rule)}")
+    if tally.anytime:
+        looked = "" if tally.until else "extended after looking: "
+        lines.append(f"{looked}anytime intervals, valid whenever one stops")
+        cells = f"{len(one.widths)} widths x {curves} curves"
+        lines.append(f"each interval holds at {LEVEL}; bands split {100 * ALPHA:g} % over {cells}")
+    return lines
 
 
 def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:

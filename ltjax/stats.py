@@ -119,13 +119,6 @@ def dkw_band(successes: Numbers, trials: Numbers, alpha: float) -> Band:
     return Band(measured, np.maximum(measured - reach, 0.0), np.minimum(measured + reach, 1.0))
 
 
-def anytime_band(successes: Numbers, trials: Numbers, alpha: float) -> Band:
-    """Anytime band, for any criterion: alpha shared equally among the widths (Bonferroni)."""
-    s, n = _counts(successes, trials)
-    low, high = anytime(s, n, alpha / max(s.size, 1))
-    return Band(s / n, low, high)
-
-
 def width_interval(widths: Numbers, band: Band, success: float) -> WidthInterval:
     """The smallest width whose success is at least `success`, of a nondecreasing curve.
 

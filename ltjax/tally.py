@@ -6,14 +6,15 @@ counts twice, whatever the order of the batches and however many files they come
 
 import bisect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ltjax.problem import InputError, Problem
 
+T = TypeVar("T")
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -39,10 +40,12 @@ class Tally:
     """The sum of all batches of one problem. Counts: int64 [criterion, width, epsilon].
 
     ranges: the trials counted, half-open, ascending, none touching the next.
-    planned: every number of trials planned, in order; the first is from when the record was begun.
+    planned: every number of trials planned, in order of first appearance.
     environments: every environment that ran, in order of first appearance.
-    anytime: the plan was raised after trials had been recorded. An interval made for a number of
-        trials fixed beforehand is then wrong; one that holds at any time is needed.
+    anytime: the number of trials may depend on the counts: some were run under a stopping rule, or
+        not all under one plan. An interval made for a number of trials fixed beforehand is then
+        wrong; one that holds at any time is needed.
+    until: every stopping rule under which trials were run, in order of first appearance.
     """
 
     problem: Problem
@@ -55,6 +58,7 @@ class Tally:
     planned: tuple[int, ...]
     environments: tuple[dict, ...]
     anytime: bool
+    until: tuple[dict, ...] = ()
 
     @property
     def trials(self) -> int:
@@ -65,9 +69,9 @@ class Tally:
         return self.trials - self.invalid - self.certified - self.refuted
 
     @property
-    def gaps(self) -> Ranges:
-        """Trials passed over: below the last one counted, and not counted."""
-        return complement(self.ranges, self.ranges[-1][1] if self.ranges else 0)
+    def missing(self) -> Ranges:
+        """Trials planned and not counted."""
+        return complement(self.ranges, max(self.planned))
 
     def criterion(self, name: str) -> int:
         """Place of a criterion on the first axis; `InputError` lists the names there are."""
@@ -87,12 +91,24 @@ def coalesce(spans: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(joined)
 
 
-def complement(ranges: Ranges, end: int) -> Ranges:
+def complement(ranges: Sequence[tuple[int, int]], end: int) -> Ranges:
     """What `ranges`, ascending and disjoint, leave out of 0, ..., `end - 1`."""
     starts = [0, *(stop for _, stop in ranges)]
     stops = [*(min(start, end) for start, _ in ranges), end]
     between = zip(starts, stops, strict=True)
     return tuple((start, stop) for start, stop in between if start < stop)
+
+
+def intersect(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> Ranges:
+    """The trials in both; each ascending and disjoint."""
+    common, i, j = [], 0, 0
+    while i < len(one) and j < len(other):
+        start, stop = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
+        if start < stop:
+            common.append((start, stop))
+        # The one that ends first meets nothing more.
+        i, j = i + (one[i][1] == stop), j + (other[j][1] == stop)
+    return coalesce(common)
 
 
 def to_csv(tally: Tally) -> str:
@@ -137,6 +153,20 @@ def check_batch(batch: Batch, shape: tuple[int, ...], planned: int) -> None:
         raise InputError(f"seconds must be finite and at least 0, got {batch.seconds}.")
 
 
+class Plan(NamedTuple):
+    """What a run sets out with.
+
+    planned: the trials to run are 0, ..., `planned - 1`.
+    environment: versions, platform, device kind: what repeating the run takes. JSON.
+    until: the rule by which it may stop before that; None where it runs to the end. JSON: numbers
+        to be reached, by name, and the `cell` [criterion, width, epsilon] that they are of.
+    """
+
+    planned: int
+    environment: dict
+    until: dict | None
+
+
 class Span(NamedTuple):
     """A batch as far as later ones care. Equal checksums of equal ranges: the same line."""
 
@@ -149,48 +179,34 @@ class Span(NamedTuple):
 class Ledger:
     """The running sum over the batches of one problem, from one file or several.
 
-    environment: the one in force at the last batch added.
+    plan: the one in force for batches to come; `turn` sets it before the first.
+    plans: all of them, in order of first appearance.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.environment: dict = {}
-        self._environments: list[dict] = []
-        self._plans: list[list[int]] = []  # a list for each file, ascending
+        self.plan: Plan
+        self.plans: list[Plan] = []
+        self._run: list[Plan] = []  # those under which there are batches
         self._spans: list[Span] = []  # ascending, disjoint
         self._certified = np.zeros(problem.shape, np.int64)
         self._refuted = np.zeros(problem.shape, np.int64)
         self._invalid = self._settled = 0
         self._seconds = 0.0
-        self._counting = False  # the file at hand has a batch
-        self._raised_late = False
 
     @property
     def planned(self) -> int:
-        """The plan in force."""
-        return self._plans[-1][-1]
+        """The largest number of trials planned."""
+        return max(plan.planned for plan in self.plans)
 
     @property
     def ranges(self) -> Ranges:
         return coalesce((span.start, span.stop) for span in self._spans)
 
-    def begin(self, planned: int, environment: dict) -> None:
-        """Turn to a new file."""
-        self._plans.append([planned])
-        self._counting = False
-        self._enter(environment)
-
-    def extend(self, planned: int, environment: dict) -> None:
-        """Go on under another plan or in another environment. A plan never falls."""
-        if planned > self.planned:
-            self._plans[-1].append(planned)
-            self._raised_late |= self._counting
-        self._enter(environment)
-
-    def _enter(self, environment: dict) -> None:
-        self.environment = environment
-        if environment not in self._environments:
-            self._environments.append(environment)
+    def turn(self, plan: Plan) -> bool:
+        """Put a plan in force; return whether it changes the sum."""
+        self.plan = plan
+        return _enter(plan, self.plans)
 
     def overlap(self, batch: Batch) -> Span | None:
         """A batch already added that counts some of the same trials."""
@@ -200,25 +216,27 @@ class Ledger:
                 return span
         return None
 
-    def add(self, batch: Batch, checksum: int, where: str) -> None:
-        """Add a batch; the same line once more changes nothing, any other overlap is refused."""
-        self._counting = True
+    def add(self, batch: Batch, checksum: int, where: str) -> bool:
+        """Add a batch run under the plan in force; return whether it changes the sum.
+
+        The same line once more counts no trial twice; any other overlap is refused.
+        """
         span = Span(batch.start, batch.stop, checksum, where)
         if (other := self.overlap(batch)) is not None:
             if other[:3] == span[:3]:
-                return
+                return _enter(self.plan, self._run)
             raise InputError(f"trials {batch.start} to {batch.stop} are counted in {other.where}.")
+        _enter(self.plan, self._run)
         bisect.insort(self._spans, span)
         self._certified += batch.certified
         self._refuted += batch.refuted
         self._invalid += batch.invalid
         self._settled += batch.settled
         self._seconds += batch.seconds
+        return True
 
     def tally(self) -> Tally:
-        # Files have no common order: where their plans differ, one may have been made in sight
-        # of the other's counts.
-        disagree = len({plans[-1] for plans in self._plans}) > 1
+        until = _distinct(plan.until for plan in self._run if plan.until is not None)
         return Tally(
             problem=self.problem,
             ranges=self.ranges,
@@ -227,10 +245,27 @@ class Ledger:
             invalid=self._invalid,
             settled=self._settled,
             seconds=self._seconds,
-            planned=tuple(dict.fromkeys(plan for plans in self._plans for plan in plans)),
-            environments=tuple(self._environments),
-            anytime=self._raised_late or disagree,
+            planned=_distinct(plan.planned for plan in self.plans),
+            environments=_distinct(plan.environment for plan in self.plans),
+            # Where plans differ, one may have been made in sight of the other's counts.
+            anytime=bool(until) or len({plan.planned for plan in self._run}) > 1,
+            until=until,
         )
+
+
+def _enter(item: T, items: list[T]) -> bool:
+    """Put an item, which need not hash, in a list unless it is there; return whether it was not."""
+    if new := item not in items:
+        items.append(item)
+    return new
+
+
+def _distinct(items: Iterable[T]) -> tuple[T, ...]:
+    """In order of first appearance."""
+    found: list[T] = []
+    for item in items:
+        _enter(item, found)
+    return tuple(found)
 
 
 class Memory:
@@ -238,18 +273,24 @@ class Memory:
 
     dropped_bytes = 0
 
-    def __init__(self, problem: Problem, planned: int) -> None:
+    def __init__(self, problem: Problem, planned: int, until: dict | None = None) -> None:
         self._ledger = Ledger(problem)
-        self._ledger.begin(planned, {})
+        self._ledger.turn(Plan(planned, {}, until))
 
     @property
     def tally(self) -> Tally:
         """All that has been counted by now."""
         return self._ledger.tally()
 
-    def missing(self, trials: int) -> list[tuple[int, int]]:
-        """The ranges still to run below `trials`, ascending."""
-        return list(complement(self._ledger.ranges, trials))
+    def missing(
+        self, trials: int, within: Sequence[tuple[int, int]] | None = None
+    ) -> list[tuple[int, int]]:
+        """The ranges still to run below `trials`, ascending.
+
+        within: the share of the trials that is asked for, ascending and disjoint; None for all.
+        """
+        missing = complement(self._ledger.ranges, trials)
+        return list(missing if within is None else intersect(missing, within))
 
     def append(self, batch: Batch) -> None:
         """Add a batch to the counts."""

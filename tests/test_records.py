@@ -29,6 +29,8 @@ PROBLEM = Problem(
 ROOT = Path(records.__file__).parents[1]
 HERE = {"jax": "0.10.1", "device": "cpu"}
 ELSEWHERE = {"jax": "0.12", "device": "gpu"}
+NARROW = {"half_width": 0.005, "cell": ["blocks/tight", 16, 0.1]}
+SHORT = {"seconds": 3600.0}
 
 
 def batch(start, stop, settled=1):
@@ -39,9 +41,9 @@ def batch(start, stop, settled=1):
     return tally.Batch(start, stop, certified, refuted, 0, settled, 0.25)
 
 
-def record(path, *ranges, planned=100, environment=HERE, problem=PROBLEM):
+def record(path, *ranges, planned=100, environment=HERE, problem=PROBLEM, until=None):
     """Append the batches over `ranges`, and return the tally."""
-    with records.Log(path, problem, planned, environment) as log:
+    with records.Log(path, problem, planned, environment, until) as log:
         for start, stop in ranges:
             log.append(batch(start, stop))
         return log.tally
@@ -86,9 +88,11 @@ def test_round_trip(path):
     parts = [batch(0, 10), batch(10, 25), batch(40, 50)]
     np.testing.assert_array_equal(read.certified, sum(part.certified for part in parts))
     np.testing.assert_array_equal(read.refuted, sum(part.refuted for part in parts))
-    assert (read.ranges, read.gaps, read.trials) == (((0, 25), (40, 50)), ((25, 40),), 35)
+    assert (read.ranges, read.trials) == (((0, 25), (40, 50)), 35)
+    assert read.missing == ((25, 40), (50, 100))
     assert (read.settled, read.seconds, read.problem) == (3, 0.75, PROBLEM)
-    assert (read.planned, read.environments, read.anytime) == ((100,), (HERE,), False)
+    assert (read.planned, read.environments) == ((100,), (HERE,))
+    assert (read.anytime, read.until) == (False, ())
     assert np.all(read.certified + read.refuted + read.undecided + read.invalid == read.trials)
 
 
@@ -139,6 +143,84 @@ def test_a_plan_raised_before_the_first_trial_is_no_look(path):
     record(path, planned=20)
     assert not record(path, (0, 50), planned=50).anytime
     assert not records.load([path]).anytime
+
+
+def test_a_plan_raised_and_not_yet_run_by_is_no_extension(path):
+    """What is counted was planned before; the line is what a kill before the first batch leaves."""
+    record(path, (0, 10), planned=10)
+    row = {"kind": "plan", "planned": 50, "environment": HERE}
+    path.write_bytes(path.read_bytes() + sealed(row))
+    assert not records.load([path]).anytime
+    assert records.load([path]).missing == ((10, 50),)
+    assert record(path, (10, 20), planned=50).anytime
+    assert [row["kind"] for row in rows(path)] == ["header", "batch", "plan", "batch"]
+
+
+def test_a_lower_plan_in_a_file_is_the_one_its_batches_were_run_by(path):
+    """As merging leaves it: two plans, whichever comes first."""
+    record(path, (0, 10))
+    lower = sealed({"kind": "plan", "planned": 30, "environment": HERE})
+    path.write_bytes(path.read_bytes() + lower)
+    assert not records.load([path]).anytime
+    path.write_bytes(path.read_bytes() + sealed(LINE | {"start": 20, "stop": 30}))
+    read = records.load([path])
+    assert (read.planned, read.anytime, read.missing) == ((100, 30), True, ((10, 20), (30, 100)))
+    record(path, (30, 40), planned=50)
+    assert [row.get("planned") for row in rows(path)] == [100, None, 30, None, 100, None]
+    path.write_bytes(path.read_bytes() + lower + sealed(LINE | {"start": 50, "stop": 60}))
+    with pytest.raises(InputError, match="line 8: trials must be a range within 0 to 30, the plan"):
+        records.load([path])
+
+
+def test_every_rule_is_written_and_stays_in_force_until_the_next(path):
+    first = record(path, (0, 10), until=NARROW)
+    assert (first.until, first.anytime) == ((NARROW,), True)
+    record(path, (10, 20), until=NARROW)
+    record(path, (20, 30))
+    record(path, (30, 40), until=SHORT)
+    last = record(path, (40, 50), until=NARROW)
+    said = [(row["kind"], row.get("until")) for row in rows(path)]
+    ran = ("batch", None)
+    assert said[:3] == [("header", NARROW), ran, ran]
+    changes = [("plan", None), ran, ("plan", SHORT), ran, ("plan", NARROW), ran]
+    assert said[3:] == changes
+    assert [("until" in row) for row in rows(path)[3::2]] == [False, True, True]
+    assert (last.until, last.planned, last.anytime) == ((NARROW, SHORT), (100,), True)
+    same(records.load([path]), last)
+
+
+def test_a_rule_once_run_by_is_never_forgotten(path):
+    record(path, (0, 10), until=SHORT)
+    assert record(path, (10, 100)).anytime
+    assert records.load([path]).until == (SHORT,)
+
+
+def test_a_rule_under_which_nothing_was_run_changes_nothing(path):
+    record(path, until=NARROW)
+    fixed = record(path, (0, 10))
+    assert (fixed.until, fixed.anytime) == ((), False)
+    before = path.read_bytes()
+    assert not record(path, until=SHORT).anytime
+    assert path.read_bytes() == before
+
+
+def test_memory_knows_its_rule_as_a_record_does(path):
+    with records.Memory(PROBLEM, 100, NARROW) as log:
+        assert (log.tally.until, log.tally.anytime) == ((), False)
+        log.append(batch(0, 10))
+        in_memory = log.tally
+    same(replace(in_memory, environments=(HERE,)), record(path, (0, 10), until=NARROW))
+
+
+def test_a_share_is_run_alone(path):
+    with records.Log(path, PROBLEM, 100, HERE) as log:
+        share = [(0, 10), (30, 40), (60, 70), (90, 120)]
+        assert log.missing(100, share) == [(0, 10), (30, 40), (60, 70), (90, 100)]
+        log.append(batch(0, 10))
+        log.append(batch(35, 65))
+        assert log.missing(100, share) == [(30, 35), (65, 70), (90, 100)]
+        assert log.missing(32, share) == [(30, 32)]
+        assert log.missing(100, []) == []
 
 
 def test_every_change_of_environment_is_written(path):
@@ -210,7 +292,7 @@ def test_files_of_one_problem_add_up(tmp_path):
     in_one = record(c, (0, 10), (10, 20), (20, 30))
     np.testing.assert_array_equal(both.certified, in_one.certified)
     np.testing.assert_array_equal(both.refuted, in_one.refuted)
-    assert (both.ranges, both.gaps, both.planned) == (((0, 30),), (), (100,))
+    assert (both.ranges, both.missing, both.planned) == (((0, 30),), ((30, 100),), (100,))
     assert (both.environments, both.anytime) == ((HERE, ELSEWHERE), False)
     same(records.load([a, b, a, b]), both)
 
@@ -344,6 +426,13 @@ BAD_FILES = {
     "plan of none": (forged({"planned": 0}), "line 1: planned must be an integer from 1"),
     "plan too long": (forged({"planned": 2**60}), "line 1: planned must be"),
     "environment": (forged({"environment": 3}), "line 1: environment must be an object"),
+    "rule": (forged({"until": 3}), "line 1: until must be an object of numbers and their cell"),
+    "no rule": (forged({"until": None}), "line 1: until must be .*, got None"),
+    "empty rule": (forged({"until": {"cell": ["a", 8, 0.1]}}), "line 1: until must be"),
+    "rule of words": (forged({"until": {"failures": "many"}}), "line 1: until must be"),
+    "rule of no cell": (forged({"until": NARROW | {"cell": 3}}), "line 1: until must be"),
+    "endless rule": (forged({"until": {"seconds": float("inf")}}), "line 1 is no line of a"),
+    "endless environment": (forged({"environment": {"x": float("nan")}}), "line 1 is no line"),
     "kind": (forged(line={"kind": "note"}), "line 2: kind must be batch or plan, got note"),
     "second header": (sealed(HEADER) * 2, "line 2: kind must be batch or plan, got header"),
     "no field": (
@@ -520,8 +609,11 @@ def test_reading_a_record_does_not_import_jax():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-SPANS = st.sets(st.integers(0, 40)).map(
-    lambda cuts: tuple(zip(*[iter(sorted(cuts))] * 2, strict=False))
+# Some of the ranges between neighbouring cuts, so that some touch.
+SPANS = st.tuples(st.sets(st.integers(0, 40)), st.integers(0, 2**40 - 1)).map(
+    lambda drawn: tuple(
+        span for i, span in enumerate(itertools.pairwise(sorted(drawn[0]))) if drawn[1] >> i & 1
+    )
 )
 
 
@@ -536,10 +628,19 @@ def test_ranges_are_the_sets_they_stand_for(spans, end):
         assert all(start < stop for start, stop in ranges)
 
 
+@given(SPANS, SPANS)
+def test_what_two_lists_of_ranges_share(one, other):
+    members = lambda ranges: {i for start, stop in ranges for i in range(start, stop)}
+    shared = tally.intersect(one, other)
+    assert members(shared) == members(one) & members(other)
+    assert shared == tally.coalesce(shared) == tally.intersect(other, one)
+    assert all(start < stop for start, stop in shared)
+
+
 @given(st.permutations(range(8)))
 def test_the_order_of_batches_does_not_matter(order):
     ledger = tally.Ledger(PROBLEM)
-    ledger.begin(100, HERE)
+    ledger.turn(tally.Plan(100, HERE, None))
     for i in order:
         ledger.add(batch(10 * i, 10 * i + 10), i, "here")
     total = ledger.tally()

@@ -1,10 +1,12 @@
 """The report says what the counts say, of counts made by hand."""
 
+import re
+
 import numpy as np
 import pytest
 
 from ltjax import curves, report, targets, theory
-from ltjax.estimates import Series
+from ltjax.estimates import Series, caption
 from ltjax.problem import Grid, Neuron, Problem
 from ltjax.tally import Tally
 
@@ -33,10 +35,11 @@ def expected(problem):
 
 def tally(problem, certified=None, undecided=0, **k):
     certified = expected(problem) if certified is None else np.int64(certified)
-    fields = {"settled": 12, "invalid": 0, "seconds": 1.0, "planned": (TRIALS,)} | k
-    fields |= {"environments": (), "anytime": k.get("anytime", False)}
-    refuted = TRIALS - fields["invalid"] - undecided - certified
-    return Tally(problem, ((0, TRIALS),), certified, np.maximum(refuted, 0), **fields)
+    fields = {"settled": 12, "invalid": 0, "seconds": 1.0, "planned": (TRIALS,)}
+    fields |= {"environments": (), "anytime": False, "ranges": ((0, TRIALS),)} | k
+    trials = sum(stop - start for start, stop in fields["ranges"])
+    refuted = trials - fields["invalid"] - undecided - certified
+    return Tally(problem, certified=certified, refuted=np.maximum(refuted, 0), **fields)
 
 
 def rows(text, start):
@@ -122,9 +125,72 @@ def test_broken_trials_are_failures_and_told():
 def test_an_extended_record_has_anytime_intervals():
     fixed, extended = (curves.table(tally(problem(), anytime=a)) for a in (False, True))
     assert "anytime" not in fixed
-    assert "extended after looking: anytime intervals" in extended
+    assert "extended after looking: anytime intervals, valid whenever one stops" in extended
+    # 2 curves and 5 widths: so the band of one cell is at 99.5 %.
+    assert "each interval holds at 95 %; bands split 5 % over 5 widths x 2 curves" in extended
     assert "95 % anytime" in extended
     assert "97.5 % bands (anytime, Bonferroni)" in extended
+
+
+CELL = {"cell": ["blocks/tight", 32, 0.2]}
+AT = " for blocks/tight at width k = 32, epsilon 0.2"
+RULES = {
+    "half width": ({"half_width": 0.005} | CELL, f"{AT}: half width 0.005", "half width 0.005"),
+    "failures": ({"failures": 2000} | CELL, f"{AT}: 2,000 failures", "2,000 failures"),
+    "time": ({"seconds": 3600.0}, ": 3,600 seconds", "3,600 seconds"),
+    "all": (
+        {"half_width": 0.1, "failures": 5, "seconds": 0.5} | CELL,
+        f"{AT}: half width 0.1 or 5 failures or 0.5 seconds",
+        "half width 0.1 or 5 failures or 0.5 seconds",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "told", "short"), RULES.values(), ids=RULES)
+def test_a_stopping_rule_is_told(rule, told, short):
+    one = tally(problem(), anytime=True, until=(rule,))
+    text = curves.table(one)
+    assert f"\nstopping rule{told}\nanytime intervals, valid whenever one stops\n" in text
+    assert "extended after looking" not in text
+    assert f"1,000 trials, stopping rule {short}, seed 7" in caption(
+        [Series(label="one", tally=one)], [], ""
+    )
+
+
+def test_every_stopping_rule_is_told():
+    rules = ({"seconds": 60}, {"failures": 7} | CELL)
+    one = tally(problem(), anytime=True, until=rules)
+    assert curves.table(one).count("stopping rule") == 2
+    assert "stopping rule 60 seconds and 7 failures," in caption(
+        [Series(label="one", tally=one)], [], ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        (((0, 1000),), ""),
+        (((0, 600),), "600 of 1,000 planned trials; missing: 600 to 1,000"),
+        (((0, 100), (900, 1000)), "200 of 1,000 planned trials; missing: 100 to 900"),
+        (((10, 400), (500, 1000)), "890 of .*; missing: 0 to 10 and 400 to 500"),
+        (((10, 400), (500, 990)), "880 of .*: 0 to 10, 400 to 500 and 990 to 1,000"),
+        (
+            tuple((n, n + 10) for n in range(0, 1000, 20)),
+            "500 of 1,000 planned trials; missing: 10 to 20, 30 to 40 and 48 more ranges",
+        ),
+    ],
+)
+def test_what_is_missing_is_told(ranges, words):
+    counted = sum(stop - start for start, stop in ranges)
+    one = tally(problem(), np.zeros(problem().shape), ranges=ranges)
+    assert one.trials == counted
+    assert re.fullmatch(words, report.missing(one))
+    shown = [line for line in curves.table(one).splitlines() if "missing" in line]
+    assert shown == [report.missing(one)][: len(words)]
+
+
+def test_what_is_missing_is_so_of_the_largest_plan():
+    assert "1,000 of 3,000 planned" in report.missing(tally(problem(), planned=(2000, 3000, 1000)))
 
 
 def test_widths_that_are_needed():
@@ -177,15 +243,16 @@ def test_a_flat_curve_is_shown_where_it_says_most(count, width):
 
 
 @pytest.mark.parametrize("criterion", ["slides", "tight", "l2", "sup", "pooled/sup"])
+@pytest.mark.parametrize("until", [(), ({"half_width": 0.0005} | CELL,)])
 @pytest.mark.parametrize("anytime", [False, True])
-def test_lines_fit_a_page_and_are_ascii(criterion, anytime):
+def test_lines_fit_a_page_and_are_ascii(criterion, anytime, until):
     asked = problem(
         rules=("slides", "tight", "l2", "sup"),
         constructions=("blocks", "pooled"),
         epsilons=(0.5, 0.02, 0.00123),
         widths=(8, 2**20),
     )
-    text = curves.table(tally(asked, anytime=anytime), criterion)
+    text = curves.table(tally(asked, anytime=anytime, until=until, planned=(10**8,)), criterion)
     assert text.isascii()
     assert max(map(len, text.splitlines())) <= 100
 

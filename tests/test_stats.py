@@ -156,14 +156,6 @@ def test_width_interval_covers():
     assert missed["half"] > missed["dkw"] + 5 * np.sqrt(runs)
 
 
-def test_anytime_band_shares_alpha_among_the_widths():
-    band = stats.anytime_band([3, 50, 99], 100, 0.06)
-    low, high = stats.anytime([3, 50, 99], 100, 0.02)
-    np.testing.assert_array_equal(band.low, low)
-    np.testing.assert_array_equal(band.high, high)
-    np.testing.assert_array_equal(band.measured, [0.03, 0.5, 0.99])
-
-
 def test_impossible_counts_are_named():
     with pytest.raises(ValueError, match="successes must lie between 0 and trials, got 5 of 4"):
         stats.clopper_pearson([1, 5], 4, 0.05)
