@@ -48,6 +48,10 @@ class WrongKernelError(RuntimeError):
     """A compiled kernel failed its known-answer check: nothing it computes can be trusted."""
 
 
+class LostProcessError(RuntimeError):
+    """One of several processes on one problem is gone; what was recorded is kept."""
+
+
 class Criterion(NamedTuple):
     """One event whose frequency is counted.
 
@@ -102,6 +106,7 @@ class Neuron:
     axis: ClassVar[str] = "width k"  # what the widths of its grid are
     headline: ClassVar[str] = "tight"  # the rule shown where none is asked for
     most_blocks: ClassVar[int] = 1  # hidden neurons that a width of its grid stands for, at most
+    share: ClassVar[int] = 4096  # trials that stay together in a shard: a fraction of a second
 
     dim: int
     constructions: tuple[str, ...] = CONSTRUCTIONS
@@ -166,6 +171,7 @@ class Network:
 
     axis: ClassVar[str] = "block size m"
     headline: ClassVar[str] = "sup"
+    share: ClassVar[int] = 256
 
     sizes: tuple[int, ...]
     last: str = "linear"
