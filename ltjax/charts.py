@@ -1,11 +1,12 @@
-"""Pictures of needed widths against a parameter: what was measured beside what is derived.
+"""Pictures of numbers against a parameter: what was measured beside what is derived.
 
 `chart` puts panels side by side above legends and a caption, in the looks of `plots`, whose
 `render` turns it into bytes. Nothing here touches the disk.
 
 How to read a chart. Colour and marker tell the curve, the same in every panel; the line tells where
 its numbers come from. A filled point is measured, its bar an interval; a bar that ends in an arrow
-is open there, because the grid of widths ended first.
+is open there, because the grid of widths ended first, or because a logarithm has no zero. A hollow
+point is estimated.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from matplotlib.ticker import NullLocator
 
 from ltjax import looks, stats
 from ltjax.estimates import LEVEL
-from ltjax.plots import LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose
+from ltjax.plots import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose
 from ltjax.problem import InputError
 from ltjax.stats import Numbers
 
-POINTS = ("measured", "spread")  # kinds that are points, and no lines
+POINTS = ("measured", "spread", "estimated")  # kinds that are points, and no lines
 BEYOND = 1.3  # times the last number known: how far an open bar is drawn
 OWN_SCALE = 0.3  # panel widths between panels, where one has a scale of its own
 
@@ -41,11 +42,13 @@ class Kind(NamedTuple):
 KINDS = {
     "measured": Kind("", 0.0, f"measured, {LEVEL} interval"),
     "spread": Kind("", 0.0, "median of a sample, bar from least to largest"),
+    "estimated": Kind("", 0.0, "estimated, bar of two standard errors"),
     "exact": Kind("-", 0.9, "exact"),
     "bound": Kind((0, (7, 1.5, 1, 1.5, 1, 1.5)), 0.9, "exact bound from below"),
     "fitted": Kind("-.", 0.9, "fitted power law"),
     "asymptotic": Kind("--", 0.8, "leading order"),
     "lemma": Kind(":", 1.2, "the paper's lemma"),
+    "counting": Kind((0, (1, 1.5)), 0.9, "standard error of counting"),
 }
 
 
@@ -81,9 +84,9 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Lines over one parameter, which has a logarithmic axis. Equal `ylabel`s share a scale.
+    """Lines over one parameter. Equal `ylabel`s share a scale.
 
-    yscale: log or linear.
+    xscale, yscale: log or linear. A logarithmic x has its ticks at the points.
     apart: factor in x by which the points of successive curves are set apart, to be told apart.
     """
 
@@ -91,6 +94,7 @@ class Panel:
     xlabel: str
     ylabel: str
     lines: Sequence[Line]
+    xscale: str = "log"
     yscale: str = "log"
     apart: float = 1.0
 
@@ -105,6 +109,13 @@ def law(label: str, kind: str, x: Numbers, y: Numbers) -> Line:
     """A line of derived numbers."""
     places, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
     return Line(label=label, kind=kind, x=places, y=values, low=values, high=values)
+
+
+def estimated(label: str, x: Numbers, y: Numbers, error: Numbers) -> Line:
+    """A line of estimates with their standard errors."""
+    places, values, bar = (np.asarray(v, np.float64) for v in (x, y, 2.0 * np.asarray(error)))
+    ends = {"low": values - bar, "high": values + bar}
+    return Line(label=label, kind="estimated", x=places, y=values, **ends)
 
 
 def measured(label: str, x: Numbers, found: Sequence[stats.WidthInterval]) -> Line:
@@ -139,12 +150,21 @@ def chart(panels: Sequence[Panel], caption: str) -> Figure:
         for axes, panel in zip(every, panels, strict=True):
             _draw(axes, panel, shown, first.setdefault(panel.ylabel, axes))
         compose(picture, _keys(lines, shown), caption, 0.1 if len(first) == 1 else OWN_SCALE)
+        _keep_on_page(picture)
     return picture
+
+
+def _keep_on_page(picture: Figure) -> None:
+    """Long numbers on the first axis may push its label off; the panels make room."""
+    taken = picture.axes[0].get_tightbbox()
+    if taken is not None and taken.x0 < 0.0:
+        room = EDGE - taken.x0 / picture.dpi
+        picture.subplots_adjust(left=picture.subplotpars.left + room / picture.get_figwidth())
 
 
 def _draw(axes: Axes, panel: Panel, shown: dict[str, tuple[str, str]], first: Axes) -> None:
     """One panel, on the scale of the first of its kind."""
-    axes.set_xscale("log")
+    axes.set_xscale(panel.xscale)
     axes.set_yscale(panel.yscale)
     if first is axes:
         axes.set_ylabel(panel.ylabel)
@@ -158,7 +178,7 @@ def _draw(axes: Axes, panel: Panel, shown: dict[str, tuple[str, str]], first: Ax
         else:
             axes.plot(line.x, line.y, **_law(*shown[line.label], line.kind))
     ticks = sorted({x for line in panel.lines if line.kind in POINTS for x in line.x})
-    if ticks:
+    if ticks and panel.xscale == "log":
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title(panel.title)
@@ -178,7 +198,14 @@ def _draw_points(axes: Axes, line: Line, colour: str, marker: str, shift: float)
         if where.any():
             shape = f"$\\{side}arrow$"
             axes.plot(x[where], end[where], color=colour, marker=shape, linestyle="", markersize=7)
-    axes.plot(x, line.y, **looks.point(colour, marker))
+    axes.plot(x, line.y, **_point(colour, marker, line.kind))
+
+
+def _point(colour: str, marker: str, kind: str) -> dict[str, Any]:
+    """Filled; hollow where it is estimated, and large enough to be seen around a filled one."""
+    hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
+    look = looks.point(colour, marker)
+    return look | hollow | {"markersize": 6.5} if kind == "estimated" else look
 
 
 def _law(colour: str, marker: str, kind: str) -> dict[str, Any]:
@@ -194,7 +221,7 @@ def _keys(lines: Sequence[Line], shown: dict[str, tuple[str, str]]) -> list[Key]
     used, kinds = {line.kind for line in lines}, []
     for name in (name for name in KINDS if name in used):
         if name in POINTS:
-            handle = Line2D([], [], **looks.point(looks.GREY, "o"))
+            handle = Line2D([], [], **_point(looks.GREY, "o", name))
         else:
             handle = Line2D([], [], **_law(looks.GREY, "", name))
         kinds.append((handle, KINDS[name].meaning))

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from scipy import stats as laws
 
 from ltjax import looks
-from ltjax.charts import KINDS, POINTS, Line, Panel, chart, law, measured
+from ltjax.charts import KINDS, POINTS, Line, Panel, chart, estimated, law, measured
 from ltjax.estimates import Series, needed, sources
 from ltjax.plots import render
 from ltjax.problem import Grid, InputError, Neuron, Problem
@@ -82,6 +82,32 @@ def test_an_open_bar_ends_in_an_arrow_beyond_all_that_is_known():
     np.testing.assert_array_equal(bars(axes)[1:, :, 1], [[down, 210], [900, up]])
     closed = chart([panel([measured("d = 2", X[:1], FOUND[:1])])], "").axes[0]
     assert len(points(closed)) == 1
+
+
+def test_an_estimate_is_hollow_around_what_was_counted():
+    guess = estimated("a", X, (30.0, 210.0, 950.0), (2.0, 0.0, 40.0))
+    np.testing.assert_array_equal([guess.low, guess.high], [[26, 210, 870], [34, 210, 1030]])
+    axes = chart([panel([guess, measured("a", X, FOUND[:1] * 3)])], "").axes[0]
+    hollow, filled = points(axes)
+    assert (hollow.get_markerfacecolor(), filled.get_markerfacecolor()) == (
+        "none",
+        looks.COLOURS[0],
+    )
+    assert hollow.get_markeredgecolor() == looks.COLOURS[0]
+    assert hollow.get_markersize() > filled.get_markersize()
+    np.testing.assert_array_equal(hollow.get_ydata(), [30, 210, 950])
+
+
+def test_a_linear_axis_chooses_its_own_ticks():
+    line = estimated("a", (130.0, 977.0), (0.5, 1e-10), (0.0, 0.0))
+    picture = chart([panel([line], ylabel="failure probability", xscale="linear")], "")
+    render(picture, ".png")
+    axes = picture.axes[0]
+    assert axes.get_xscale() == "linear"
+    assert "130" not in {tick.get_text() for tick in axes.get_xticklabels()}
+    # The numbers are long, and the label beside them is still on the page.
+    assert axes.get_tightbbox().x0 >= -1e-6
+    assert picture.subplotpars.left > 0.6 / picture.get_figwidth()
 
 
 def test_nothing_known_draws_nothing_there():
@@ -158,7 +184,7 @@ def test_equal_charts_are_equal_bytes_and_settings_do_not_matter():
 
 def test_unusable_input_is_refused():
     with pytest.raises(
-        InputError, match=r"kind must be one of measured, spread, exact, .*, got guess"
+        InputError, match=r"kind must be one of measured, spread, estimated, .*, got guess"
     ):
         law("a", "guess", X, X)
     with pytest.raises(InputError, match=r"of one length, got shapes \[\(3,\), \(2,\),"):
@@ -240,6 +266,7 @@ def test_sources_tell_trials_seed_and_problem():
     [
         ("epsilon_curve.py", "--trials 40 --dims 2"),
         ("depth_curve.py", "--trials 8 --depths 1 2 --hiddens 2 --dims 2"),
+        ("tail_curve.py", "--trials 40 --draws 4 --dims 2"),
     ],
 )
 def test_scripts_draw_at_toy_size_and_the_same_again(tmp_path, capsys, script, words):

@@ -8,6 +8,7 @@ from ltjax.theory.partition import Odds, block_sizes, blocks, blocks_l2, both_sl
 from ltjax.theory.pool import hit_probability, shared
 from ltjax.theory.prediction import Prediction, predict
 from ltjax.theory.product import match_probability, product_cdf
+from ltjax.theory.tails import tail
 from ltjax.theory.widths import (
     BlockSize,
     asymptotic_block,
@@ -58,5 +59,6 @@ __all__ = [
     "shared_width",
     "sharp_width",
     "slot_tolerance",
+    "tail",
     "tolerance",
 ]

@@ -15,6 +15,7 @@ over i given a. Two ways to Phi_r, and a third to P:
     subsets  Phi_r = sum_T (-1)^|T| M_T^r, M_T the chance that a neuron misses all of T; success
              to about 1e-10, failure to 1e-7 of itself down to 1e-60
     sample   the average over networks A of the exact probability given A, with a standard error
+             (see `tails`)
 
 With one side asked for (`sides` = 1) the other drops out, and each of the k neurons stands on it
 with chance 1/2: P = sum_r C(k, r) 2^-k Phi_r is Phi_k of neurons that fill half as often.
@@ -23,14 +24,14 @@ All derived here; the construction relaxes that of Malach et al. 2020, arXiv:200
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from scipy import special
 
-from ltjax.theory import product
+from ltjax.theory import tails
 from ltjax.theory.partition import Odds, exact_odds
 from ltjax.theory.product import Numbers
+from ltjax.theory.tails import hit_probability
 
 Law = Callable[[int], tuple[float, float]]  # width -> success, failure
 OddsLaw = Callable[[Numbers], Odds]  # the same for widths of any shape
@@ -40,7 +41,7 @@ STRIDE_BITS = 7  # the chain advances by 2^7 neurons at a time
 BINOMIAL_NODES = 24  # Gauss nodes that stand for the binomial law of r
 # Above these the chain's matrix, or the 2^n subsets, cost more than they are worth.
 MANY_STATES, MOST_STATES, MOST_SUBSETS = 256, 512, 16
-NETWORKS, CHUNK, SEED = 128, 2**17, 2020  # of the sample
+NETWORKS, SEED = 128, 2020  # of the sample
 
 
 def shared(weights: Numbers, eta: float, width: Numbers, sides: int = 2) -> Odds:
@@ -85,12 +86,6 @@ def is_exact(weights: Numbers, eta: float) -> bool:
 
 def _states(t: np.ndarray) -> float:
     return float(np.prod(np.unique(t, return_counts=True)[1] + 1.0))
-
-
-def hit_probability(a: Numbers, t: np.ndarray, eta: float) -> np.ndarray:
-    """q(a) = P(|a W - t| <= eta) for W ~ U[-1, 1] and t > eta, shape [..., len(t)]."""
-    a = np.asarray(a, np.float64)[..., None]
-    return np.clip(a - t + eta, 0.0, 2.0 * eta) / (2.0 * a)
 
 
 def _combine(binomial: np.ndarray, unfilled: np.ndarray, filled: np.ndarray) -> tuple[float, float]:
@@ -248,37 +243,5 @@ def _binomial_gauss(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample(t: np.ndarray, eta: float, widths: np.ndarray, sides: int = 2) -> Odds:
-    """Average over A of 1 - prod over slots of (1 - X), X = P(slot stays empty | A).
-
-    The sum of all X has the known mean sides sum_i (1-p_i)^k. Subtracting its deviation, times the
-    slope of the product, leaves the mean as it is and removes most of the variance. Below a failure
-    of about 1e-4 rare networks carry what is left and the error may be several times too small.
-    """
-    ks, place = np.unique(widths, return_inverse=True)
-    alone = np.exp(np.outer(ks, np.log1p(-product.match_probability(t, eta))))
-    slope = np.prod(1.0 - alone, axis=1) ** sides
-    rng = np.random.default_rng(SEED)
-    failures = np.empty((NETWORKS, len(ks)))
-    for row in failures:
-        empty = np.exp(_log_empty(rng, t, eta, ks)[:, :sides])  # [widths, sides, slots]
-        with np.errstate(divide="ignore"):
-            failure = -np.expm1(np.sum(np.log1p(-empty), axis=(1, 2)))
-        row[:] = failure - slope * (np.sum(empty, axis=(1, 2)) - sides * np.sum(alone, axis=1))
-    mean = np.clip(np.mean(failures, axis=0), 0.0, 1.0)[place].reshape(widths.shape)
-    error = np.std(failures, axis=0, ddof=1)[place].reshape(widths.shape) / np.sqrt(NETWORKS)
-    return Odds(np.asarray(1.0 - mean), np.asarray(mean), np.asarray(error))
-
-
-def _log_empty(rng: np.random.Generator, t: np.ndarray, eta: float, ks: np.ndarray) -> np.ndarray:
-    """ln P(slot stays empty | A) of one network at nested widths `ks`, shape [widths, 2, n]."""
-    logs, total = np.empty((len(ks), 2, len(t))), np.zeros((2, len(t)))
-    edge = np.max(t) + eta
-    for row, (first, last) in zip(logs, pairwise([0, *ks.tolist()]), strict=True):
-        for start in range(first, last, CHUNK):
-            output = rng.uniform(-1.0, 1.0, min(CHUNK, last - start))
-            for side, a in enumerate((output[output > 0], -output[output < 0])):
-                # Above the last breakpoint all slots see the same q = eta / a.
-                total[side] += np.sum(np.log1p(-eta / a[a >= edge]))
-                total[side] += np.sum(np.log1p(-hit_probability(a[a < edge], t, eta)), axis=0)
-        row[:] = total
-    return logs
+    """`tail` of the draws that make every call the same."""
+    return tails.tail("shared", t, eta, widths, sides, NETWORKS, SEED)
