@@ -24,6 +24,7 @@ _PUBLIC = {
     "predict": "curves",
     "run": "curves",
     "table": "curves",
+    "until": "plans",
 }
 __all__ = sorted(_PUBLIC)
 

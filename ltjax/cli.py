@@ -16,14 +16,11 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes
 
 from ltjax import __version__
-from ltjax.commands import CurveCommand
-from ltjax.ticket_commands import TicketCommand
+from ltjax.commands import Command
 
 DONE, FALSE, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
 LOG_SECONDS = 30.0  # between progress lines where standard error is no terminal
 FRAME = re.compile(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|-{4,}")  # of the parser: colours and rules
-
-Command = CurveCommand | TicketCommand
 
 DESCRIPTION = f"""ltjax {__version__}: strong lottery tickets, counted.
 
@@ -119,9 +116,22 @@ def _one_line(box: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     command = parse(argv)
-    from ltjax.problem import FalseClaimError, InputError, WrongKernelError
-
+    # The compiler's own log says of every kept program that another processor may not run it. What
+    # jax sets, 1, reaches the processes that it starts.
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as control-C
+    code = _obey(command)
+    if code != DONE and getattr(command, "distributed", False):
+        sys.stderr.flush()
+        os._exit(code)  # an exit by jax waits for processes that are gone, and is then aborted
+    return code
+
+
+def _obey(command) -> int:
+    """Print what a command yields; turn what stops it into one line and an exit code."""
+    from ltjax.problem import FalseClaimError, InputError, LostProcessError, WrongKernelError
+
     resumable = getattr(command, "resumable", False)
     later = "; the same command goes on from its record" if resumable else ""
     try:
@@ -133,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
         return complain(str(error), FALSE)
     except (InputError, WrongKernelError) as error:
         return complain(str(error), UNUSABLE)
+    except LostProcessError as error:
+        return complain(f"{error}{later}.", INTERRUPTED)
     except KeyboardInterrupt:
         return complain(f"interrupted{later}.", INTERRUPTED)
     except OSError as error:

@@ -5,13 +5,15 @@ a new experiment is a new row. Below it, the verbs: `run`, `predict`, `table`, `
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import ltjax
-from ltjax import files, report, theory
+from ltjax import files, plans, report, theory
 from ltjax.estimates import Series
 from ltjax.files import FilePath
 from ltjax.problem import InputError, Problem
@@ -20,7 +22,6 @@ from ltjax.tally import Batch, Memory, Tally
 
 Watch = Callable[[Batch | None, Memory], None]
 
-MAX_TRIALS = 2**32  # a trial number is one word of an address
 DELTA = 0.05  # failure probability for which widths are answered, unless another is asked for
 
 
@@ -52,6 +53,11 @@ def run(
     out: FilePath | None = None,
     device: str = "auto",
     watch: Watch = lambda batch, log: None,
+    shard: plans.Shard | None = None,
+    until: plans.Until | None = None,
+    seconds: float = math.inf,
+    memory: float | None = None,
+    team=None,
 ) -> Tally:
     """Run those of the trials 0, ..., `trials` - 1 that the record `out` does not hold yet.
 
@@ -61,23 +67,41 @@ def run(
         out: record to begin or to go on with; None keeps the counts in memory.
         device: auto, cpu, gpu or tpu; never another than asked for.
         watch: called with None at the start and with each batch, and the log.
+        shard: the part of the trials to run, from `plans.Shard.parse`; None for all.
+        until: the rule by which to stop earlier, from `ltjax.until`.
+        seconds: after which no batch is begun. The one way to stop that cannot be repeated.
+        memory: GiB to use at most, by default half of what there is. Changes no count.
+        team: the processes that run this together, from `processes.join`; the first one writes.
 
     Returns:
-        The counts of all trials recorded.
+        The counts of all trials recorded; in other processes than the first, of this run alone.
     """
-    if not 1 <= trials <= MAX_TRIALS:
-        raise InputError(f"trials must be between 1 and {MAX_TRIALS}, got {trials}.")
-    from ltjax import engine  # the only way to jax, which takes a second to import
+    plans.check(problem, trials, shard, until, seconds)
+    from ltjax import engine, machine, processes  # the ways to jax, which takes a second to import
 
-    on = engine.devices(device)
-    experiment = importlib.import_module(CURVES[problem.experiment].experiment)
-    environment = engine.environment(on)
-    begin = Memory(problem, trials) if out is None else Log(out, problem, trials, environment)
+    team = team or processes.Alone()
+    on = machine.devices(device)
+    limit = machine.memory(on, memory)
+    rule = {} if until is None else until.to_json()
+    if seconds < math.inf:
+        rule["seconds"] = seconds
+    environment = machine.environment(on) | {"processes": team.number}
+    if out is None or not team.leads:
+        begin = Memory(problem, trials, rule or None)
+    else:
+        begin = Log(out, problem, trials, environment, rule or None)
     with begin as log:
         watch(None, log)
-        for batch in engine.run(experiment, problem, log.missing(trials), on):
+        ranges = plans.ranges(log, trials, problem.config.share, shard, until)
+        first = list(islice(ranges, 1))
+        if not first and team.number == 1:  # then there is nothing to compile for
+            return log.tally
+        experiment = importlib.import_module(CURVES[problem.experiment].experiment)
+        program = engine.prepare(experiment, problem, on, trials // team.number, memory=limit)
+        for batch in engine.run(program, chain(first, ranges), team, seconds):
             log.append(batch)
             watch(batch, log)
+        team.leave()
         return log.tally
 
 

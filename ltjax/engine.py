@@ -1,4 +1,4 @@
-"""The trial axis: batches, devices and the clock. The only module that batches.
+"""The trial axis: batches, lanes and the clock. The only module that batches.
 
 A trial is a pure function of (problem, trial number). What is returned are integer counts over
 ranges of trial numbers, so how the trials are cut into batches and devices cannot matter.
@@ -14,112 +14,153 @@ where an Outcome begins with the fields lower and upper, a bracket on the error 
 [criterion, width].
 """
 
-import contextlib
-import os
-import platform
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-import ltjax
 from ltjax import draws
 from ltjax.problem import InputError, Problem
+from ltjax.processes import Alone, Piece
 from ltjax.tally import Batch
 
-BROKEN_JAXLIB = "0.10.2"  # its CPU compiler silently returns wrong values (jax issue 39103)
-BATCH_SECONDS = 1.0  # what is lost at most when a run is killed
+BATCH_SECONDS = 1.0  # of work in a batch, and what is lost at most when a run is killed
+GROWTH = 4  # times by which a batch may outgrow the one before
+LEAST_LANES = 16  # a whole vector of the processor
+# How many times more trials another device than a core wants side by side; not yet measured.
+ABREAST = {"cpu": 1}
+MANY_ABREAST = 256
 
 
-def devices(kind: str = "auto") -> list[jax.Device]:
-    """The devices of this process to run on; `InputError` where there is none of that kind.
+class Program(NamedTuple):
+    """One problem, compiled.
 
-    Args:
-        kind: auto (whatever jax finds best), cpu, gpu or tpu. Never falls back to another.
+    step: number of the first trial to outcome and verdicts of `size` trials.
+    lanes: trials side by side on a device; they change memory and speed, never a count.
+    size: trials of a step, on all devices of this process.
+    memory: bytes that a step takes on each device, by the compiler's own count.
     """
-    if jaxlib.__version__ == BROKEN_JAXLIB:
-        raise InputError(
-            f"jaxlib must not be {BROKEN_JAXLIB}, which computes wrong values on CPU; "
-            "pip install 'jax!=0.10.2'."
-        )
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # a backend is up, with the devices it has
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    try:
-        return jax.local_devices() if kind == "auto" else jax.local_devices(backend=kind)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "no such backend"
-        raise InputError(f"device must be present, got {kind}: {reason}") from None
+
+    experiment: ModuleType
+    problem: Problem
+    step: Any
+    lanes: int
+    size: int
+    memory: int
 
 
-def environment(on: Sequence[jax.Device]) -> dict:
-    """What repeating a run takes: versions, platform and settings of jax. JSON."""
-    settings = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
-    return {
-        "ltjax": ltjax.__version__,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
-        "numpy": np.__version__,
-        "platform": on[0].platform,
-        "device": on[0].device_kind,
-        "x64": jnp.zeros(0).dtype == np.float64,
-        "settings": settings | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")},
-    }
-
-
-def run(
+def prepare(
     experiment: ModuleType,
     problem: Problem,
-    ranges: Iterable[tuple[int, int]],
     on: Sequence[jax.Device],
+    trials: int | None = None,
     lanes: int | None = None,
-) -> Iterator[Batch]:
-    """Run the trials in `ranges`; yield their counts about once a second and at each range's end.
+    memory: float = math.inf,
+) -> Program:
+    """Compile the trial of an experiment for a mesh of devices.
 
     Args:
         experiment: module as described above.
-        ranges: half-open ranges of trial numbers.
-        on: devices, one mesh.
-        lanes: trials side by side on a device; changes memory and speed, never a count.
+        trials: number to run, as far as known; few are given few lanes.
+        lanes: by default what the experiment likes best and memory allows.
+        memory: bytes that a step may take on each device.
     """
-    ranges = list(ranges)
-    # No more lanes than a short run fills, but a whole vector of them.
-    fills = sum(stop - start for start, stop in ranges) // len(on)
-    lanes = lanes or min(experiment.lanes(problem.config), max(16, 1 << fills.bit_length()))
+    if lanes is None:
+        lanes = experiment.lanes(problem.config) * ABREAST.get(on[0].platform, MANY_ABREAST)
+        if trials is not None:
+            lanes = min(lanes, max(LEAST_LANES, 1 << (trials // len(on)).bit_length()))
     mesh = Mesh(np.array(on), "trials", axis_types=(AxisType.Auto,))
-    step = _compiled(experiment, problem.config, mesh, lanes)
-    target = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), problem.weights)
-    widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    epsilons = jnp.asarray(_rounded_down(problem.grid.epsilons))
-    size = lanes * len(on)
+    target = jax.tree.map(lambda w: np.asarray(w, np.float32), problem.weights)
+    widths = np.array(problem.grid.widths, np.int32)
+    epsilons = _rounded_down(problem.grid.epsilons)
+    swept = np.uint32(problem.seed), np.uint32(0), target, widths, epsilons
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), swept)
+    while True:
+        step, needed = _compiled(experiment, problem.config, mesh, lanes, shapes)
+        if needed <= memory:
+            break
+        if lanes == 1:
+            raise InputError(
+                f"memory must be at least {needed / 2**30:.3g} GiB a device for this problem, "
+                f"got {memory / 2**30:.3g}."
+            )
+        lanes = max(1, min(int(lanes * memory / needed), lanes // 2))
 
     def launch(start):
-        return step(np.uint32(problem.seed), np.uint32(start), target, widths, epsilons)
+        return step(swept[0], np.uint32(start), *swept[2:])
 
-    checked = False
-    for first, stop in ranges:
-        clock, batch, ahead = time.perf_counter(), None, launch(first)
-        for start in range(first, stop, size):
-            # Overrun the last step and drop the surplus: one shape, one compilation. The next step
-            # is under way while the host settles this one.
-            trials = np.arange(start, min(start + size, stop))
-            outcome, ahead = ahead, launch(start + size) if start + size < stop else None
-            outcome, ends = (tuple(np.asarray(x)[: len(trials)] for x in part) for part in outcome)
-            if not checked:
-                experiment.check(problem, trials, *outcome)
-                checked = True
-            batch = _add(batch, count(experiment, problem, trials, outcome, ends))
-            seconds = time.perf_counter() - clock
-            if seconds >= BATCH_SECONDS or ahead is None:
-                yield batch._replace(seconds=seconds)
-                clock, batch = time.perf_counter(), None
+    return Program(experiment, problem, launch, lanes, lanes * len(on), needed)
+
+
+def run(
+    program: Program,
+    ranges: Iterable[Piece],
+    team: Alone | None = None,
+    seconds: float = math.inf,
+) -> Iterator[Batch]:
+    """Run the trials in `ranges`; yield their counts about once a second and at each range's end.
+
+    A batch is yielded before the next range is drawn: who draws the ranges may look at the counts.
+
+    Args:
+        ranges: half-open ranges of trial numbers; those of the first process count.
+        team: of processes that run this together, all of which yield the same batches.
+        seconds: after which no batch is begun.
+    """
+    team = team or Alone()
+    step = program.size * team.number
+    many, checked, begun = step, False, time.perf_counter()
+
+    def pieces() -> Iterator[Piece]:
+        for first, stop in ranges:
+            while first < stop:
+                if time.perf_counter() - begun >= seconds:
+                    return
+                last = min(first + many, stop)
+                yield first, last
+                first = last
+
+    planned = pieces()
+    while (piece := team.agree(next(planned, None) if team.leads else None)) is not None:
+        clock = time.perf_counter()
+        batch, checked = _count(program, team.share(piece), checked)
+        batch = team.total(batch._replace(start=piece[0], stop=piece[1]))
+        took = time.perf_counter() - clock
+        # As many as a second takes, in whole steps.
+        trials = (piece[1] - piece[0]) * min(BATCH_SECONDS / took, GROWTH)
+        many = max(round(trials / step), 1) * step
+        yield batch._replace(seconds=took)
+
+
+def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
+    """Counts of some consecutive trials; the first ever are held against known answers.
+
+    The last step overruns and the surplus is dropped: one shape, one compilation. The next step is
+    under way while the host settles this one.
+    """
+    experiment, problem, step, _, size, _ = program
+    (first, stop), zeros = part, np.zeros(program.problem.shape, np.int64)
+    batch = Batch(first, stop, zeros, zeros, 0, 0, 0.0)
+    under_way = [step(first)] if first < stop else []
+    for start in range(first, stop, size):
+        if start + size < stop:
+            under_way.append(step(start + size))
+        trials = np.arange(start, min(start + size, stop))
+        outcome, ends = (
+            tuple(np.asarray(x)[: len(trials)] for x in part) for part in under_way.pop(0)
+        )
+        if not checked:
+            experiment.check(problem, trials, *outcome)
+            checked = True
+        batch = _add(batch, count(experiment, problem, trials, outcome, ends))
+    return batch, checked
 
 
 def verdicts(lower, upper, epsilons):
@@ -174,20 +215,18 @@ def _rounded_down(epsilons) -> np.ndarray:
     return np.where(single > np.float64(epsilons), np.nextafter(single, np.float32(0)), single)
 
 
-def _add(done: Batch | None, new: Batch) -> Batch:
-    if done is None:
-        return new
+def _add(done: Batch, new: Batch) -> Batch:
     sums = {name: getattr(done, name) + getattr(new, name) for name in Batch._fields[2:]}
-    return Batch(done.start, new.stop, **sums)
+    return done._replace(**sums)
 
 
 @cache
-def _compiled(experiment, config, mesh, lanes):
-    """One program for a configuration; all that may be swept is an argument."""
+def _compiled(experiment, config, mesh, lanes, shapes):
+    """One program for a configuration, and its memory; all that may be swept is an argument."""
 
     def local(seed, start, target, widths, epsilons):
         number = np.arange(lanes, dtype=np.uint32)
-        trials = start + jax.lax.axis_index("trials").astype(jnp.uint32) * np.uint32(lanes) + number
+        trials = start + jax.lax.axis_index("trials").astype(np.uint32) * np.uint32(lanes) + number
         keys = draws.trial_key(jnp.broadcast_to(seed, trials.shape), trials)
         one = lambda key: experiment.trial(key, target, widths, config)
         outcome = jax.vmap(one)(keys)
@@ -196,4 +235,7 @@ def _compiled(experiment, config, mesh, lanes):
     here, everywhere = PartitionSpec("trials"), PartitionSpec()
     # Trials exchange nothing, so there is no replication to check.
     sharded = jax.shard_map(local, mesh=mesh, in_specs=everywhere, out_specs=here, check_vma=False)
-    return jax.jit(sharded)
+    step = jax.jit(sharded).lower(*shapes).compile()
+    used = step.memory_analysis()
+    # While the host reads one step's output, the next step runs.
+    return step, used.temp_size_in_bytes + 2 * used.output_size_in_bytes

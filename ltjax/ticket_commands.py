@@ -1,6 +1,7 @@
 """The commands about one ticket: make it for a network of the user's own, and check it again.
 
-As in `commands`, a command yields what is to be printed, and its docstring and help are the manual.
+As in `curve_commands`, a command yields what is to be printed, and its docstring and help are the
+manual.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from ltjax.commands import File, Flag, Watching
+from ltjax.flags import CompileCache, File, Flag, Watching
 
 NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
 
@@ -47,13 +48,15 @@ class Make:
     as_it_is: Annotated[
         Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
     ] = False
+    compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, ticket_report, tickets
+        from ltjax import files, machine, ticket_report, tickets
         from ltjax.problem import FalseClaimError
 
         files.check_output(self.out, "out", (".npz",))
         layers = files.read_network(self.network, "network")
+        machine.keep_programs(self.compile_cache)
         ticket = tickets.prune(
             layers,
             self.last,
@@ -86,13 +89,15 @@ class Verify:
 
     ticket: Positional[Annotated[File, arg(help="Ticket.")]]
     network: Positional[Annotated[File, arg(help=NETWORK)]]
+    compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, ticket_report, tickets
+        from ltjax import files, machine, ticket_report, tickets
         from ltjax.problem import FalseClaimError
 
         ticket = tickets.read(self.ticket)
         layers = files.read_network(self.network, "network")
+        machine.keep_programs(self.compile_cache)
         verdict = tickets.verify(ticket, layers, lower=True)
         if not verdict.belongs:
             raise FalseClaimError(

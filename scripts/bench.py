@@ -97,7 +97,7 @@ def vectorised_numpy():
 
 def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
     """The engine as it stands: draws, search, repair, settling and counting."""
-    from ltjax import engine
+    from ltjax import engine, machine
     from ltjax.experiments import neuron
     from ltjax.problem import Grid, Neuron, Problem
 
@@ -107,9 +107,12 @@ def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
         grid=Grid(widths=widths, epsilons=epsilons),
         seed=SEED,
     )
-    on = engine.devices("cpu")[:devices]
-    trials = 16 * neuron.lanes(problem.config) * len(on)
-    step = lambda start: list(engine.run(neuron, problem, [(start, start + trials)], on))
+    on = machine.devices("cpu")[:devices]
+    program, trials = (
+        engine.prepare(neuron, problem, on),
+        16 * neuron.lanes(problem.config) * len(on),
+    )
+    step = lambda start: list(engine.run(program, [(start, start + trials)]))
     return rate(step, trials)
 
 
@@ -157,11 +160,11 @@ def floor(devices):
     import numpy as np
     from jax.sharding import Mesh, PartitionSpec
 
-    from ltjax import draws, engine
+    from ltjax import draws, machine
     from ltjax.experiments import neuron
     from ltjax.problem import Neuron
 
-    on = engine.devices("cpu")[:devices]
+    on = machine.devices("cpu")[:devices]
     lanes = neuron.lanes(Neuron(dim=DIM))
 
     def local(start):
@@ -235,9 +238,9 @@ def main(argv=None):
     if args.part:
         print(json.dumps(PARTS[args.part]()))
         return
-    from ltjax import engine
+    from ltjax import machine
 
-    versions = engine.environment(engine.devices("cpu"))
+    versions = machine.environment(machine.devices("cpu"))
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
     print(f"d = {DIM}, k = {WIDTH}, pooled, {CORES} cores, {names}; trials a second:")
     seen = {name: [] for name in PARTS}

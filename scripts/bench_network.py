@@ -24,7 +24,7 @@ import optax
 from bench import words_alone
 
 import ltjax
-from ltjax import draws, engine, tickets
+from ltjax import draws, engine, machine, tickets
 from ltjax.experiments import network as experiment
 from ltjax.networks import Pair, difference
 from ltjax.problem import hypotheses
@@ -221,11 +221,12 @@ def bench_search():
 
 def bench_trials(trials):
     """Whole trials at the default grid: what the slot rules take, and what brackets add."""
-    on, took = engine.devices("cpu"), {}
+    on, took = machine.devices("cpu"), {}
     print("\ntrials of 8-8-1, 16 block sizes, construction blocks:")
     for rules in (("tight",), ("tight", "sup")):
         asked = ltjax.network(epsilons=(0.5, 0.2), constructions=("blocks",), rules=rules)
-        run = lambda asked=asked: list(engine.run(experiment, asked, [(0, trials)], on))
+        program = engine.prepare(experiment, asked, on)
+        run = lambda program=program: list(engine.run(program, [(0, trials)]))
         _, took[rules] = timed(run, 1)
         print(f"  rules {', '.join(rules):<12} {trials / took[rules]:6.0f} trials a second")
     share = 1 - took[("tight",)] / took[("tight", "sup")]
@@ -248,8 +249,8 @@ def main(argv=None):
     if args.part:
         PARTS[args.part](args.quick)
         return
-    on = engine.devices("cpu")
-    versions = engine.environment(on)
+    on = machine.devices("cpu")
+    versions = machine.environment(on)
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
     print(f"{len(on)} cores, {names}", flush=True)
     for part in PARTS:

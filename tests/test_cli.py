@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltjax import cli, curves, files, records, targets
+from ltjax import cli, curves, engine, files, preflight, records, targets
 
 ROOT = Path(cli.__file__).parents[1]
 SMALL = ["curve", "neuron", "--dim", "2", "--epsilon", "0.5", "--widths", "8", "20"]
@@ -48,9 +48,8 @@ def counts(path):
 @pytest.fixture
 def no_trial(monkeypatch):
     """Bad input is refused before anything is drawn."""
-    from ltjax import engine
 
-    def run(*_):
+    def run(*_, **__):
         raise AssertionError("a trial was run")
 
     monkeypatch.setattr(engine, "run", run)
@@ -191,7 +190,7 @@ def test_targets_that_are_none(inputs, capfd, no_trial, command, target, message
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "Expected one of {curve, width, show, plot, ticket, verify}"),
+        ([], "Expected one of {curve, width, show, plot, merge, check, ticket, verify}"),
         (["carve"], "carve.*curve, width, show, plot"),
         (["curve"], "Expected one of {neuron, network}"),
         (["curve", "imp"], "imp.*neuron"),
@@ -219,6 +218,12 @@ def test_targets_that_are_none(inputs, capfd, no_trial, command, target, message
         (["plot", "other.svg", "--out", "other.svg"], "other.svg is a record"),
         (["plot", "other.svg", "--out", "a.svg"], "other.svg must hold at least one trial"),
         (["plot", "words.txt", "--out", "a.svg"], "words.txt is not a record"),
+        (["merge"], "Missing from ltjax merge: --out"),
+        (["merge", "--out", "a.jsonl"], "at least one record must be named, got none"),
+        (["merge", "words.txt", "--out", "a.jsonl"], "words.txt is not a record"),
+        (["merge", "other.svg", "--out", "words.txt"], "words.txt is not a record"),
+        (["check", "--device", "tpu"], "device must be present, got tpu"),
+        (["check", "--compile-cache", "words.txt/a"], "compile-cache must be a folder"),
     ],
 )
 def test_lines_that_cannot_be_understood(inputs, capfd, no_trial, argv, message):
@@ -271,12 +276,10 @@ def test_more_trials_go_on_and_the_table_says_so(capfd, here):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_interrupted_run_goes_on_where_it_was(capfd, here, monkeypatch, stop):
-    from ltjax import engine
-
     # A batch for every ten trials, where a second's work would be one.
     whole = engine.run
     cut = lambda ranges: [(i, min(i + 10, b)) for a, b in ranges for i in range(a, b, 10)]
-    monkeypatch.setattr(engine, "run", lambda e, p, ranges, on: whole(e, p, cut(ranges), on))
+    monkeypatch.setattr(engine, "run", lambda p, ranges, *etc: whole(p, cut(ranges), *etc))
     append, seen = records.Log.append, []
 
     def broken(log, batch):
@@ -302,7 +305,7 @@ def test_an_interrupted_run_goes_on_where_it_was(capfd, here, monkeypatch, stop)
 
 
 def test_without_a_record_nothing_is_promised(capfd, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(curves, "run", stop)
@@ -310,16 +313,20 @@ def test_without_a_record_nothing_is_promised(capfd, monkeypatch):
     assert capfd.readouterr().err == "ltjax: interrupted.\n"
 
 
+def shell(**more):
+    """The environment of a user's shell: without what jax and these tests have set in it."""
+    ours = "XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
+
+
 def python(*argv, **k):
-    env = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, *argv], env=env, text=True, **k)
+    return subprocess.Popen([sys.executable, *argv], env=shell(), text=True, **k)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_process_resumes_to_the_same_counts(here, capfd, number):
-    line = ["curve", "neuron", "--dim", "2", "--epsilon", "0.5", "--rules", "tight"]
-    line += ["--constructions", "blocks", "--out", "a.jsonl", "--widths", "8"]
-    process = python("-m", "ltjax.cli", *line, "--trials", "4000000000", stderr=subprocess.PIPE)
+def killed(line, number):
+    """The end of a command that a signal has met after its first batch: code and last words."""
+    process = python("-m", "ltjax.cli", *line, "--out", "a.jsonl", stderr=subprocess.PIPE)
     try:
         last = time.monotonic() + 60
         while not (Path("a.jsonl").exists() and b'"batch"' in Path("a.jsonl").read_bytes()):
@@ -329,18 +336,260 @@ def test_a_killed_process_resumes_to_the_same_counts(here, capfd, number):
     finally:
         process.send_signal(number)
         _, told = process.communicate()
+    return process.returncode, told
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_process_resumes_to_the_same_counts(here, capfd, number):
+    line = ["curve", "neuron", "--dim", "2", "--epsilon", "0.5", "--rules", "tight"]
+    line += ["--constructions", "blocks", "--widths", "8"]
+    code, told = killed([*line, "--trials", "4000000000"], number)
     if number == signal.SIGKILL:
-        assert process.returncode == -number
+        assert code == -number
     else:
-        assert process.returncode == 75
+        assert code == 75
         assert told == "ltjax: interrupted; the same command goes on from its record.\n"
 
     ((start, stop),) = records.load(["a.jsonl"]).ranges
     assert start == 0
-    assert call(*line, "--trials", str(stop + 100)) == 0
-    line[line.index("a.jsonl")] = "b.jsonl"
-    assert call(*line, "--trials", str(stop + 100)) == 0
+    for out in ("a.jsonl", "b.jsonl"):
+        assert call(*line, "--trials", str(stop + 100), "--out", out) == 0
     assert counts("a.jsonl") == counts("b.jsonl")
+
+
+# Shares.
+
+NETWORK = ["curve", "network", "--dim", "2", "--hidden", "2", "--epsilon", "0.5", "--blocks", "8"]
+NETWORK += ["40", "--constructions", "blocks", "--rules", "tight"]
+
+
+def shares(of, *argv):
+    """Run all shares of a command; the records."""
+    names = [f"share-{k}.jsonl" for k in range(1, of + 1)]
+    for k, name in enumerate(names, 1):
+        assert call(*argv, "--shard", f"{k}/{of}", "--out", name) == 0
+    return names
+
+
+@pytest.mark.parametrize(("line", "trials", "block"), [(SMALL, 13000, 4096), (NETWORK, 700, 256)])
+def test_shares_merged_are_one_run(capfd, line, trials, block):
+    line = [*line, "--trials", str(trials)]
+    names = shares(3, *line)
+    assert records.load(names[1:2]).ranges == ((block, 2 * block),)
+    assert call(*line, "--out", "one.jsonl") == 0
+    capfd.readouterr()
+
+    # Not all of them yet: what is missing is said by whoever reads it.
+    assert call("merge", names[0], names[2], "--out", "all.jsonl") == 0
+    gap = f"{trials - block:,} of {trials:,} planned trials; missing: {block:,} to {2 * block:,}"
+    merged = f"{trials - block:,} trials from 2 records\n{gap}\nrecord: all.jsonl\n"
+    assert capfd.readouterr() == (merged, "")
+    assert call("show", "all.jsonl") == 0
+    assert f"\n{gap}\n" in capfd.readouterr().out
+
+    assert call("merge", *names, "--out", "all.jsonl") == 0
+    assert capfd.readouterr().out == f"{trials:,} trials from 3 records\nrecord: all.jsonl\n"
+    assert counts("all.jsonl") == counts("one.jsonl")
+    before = contents(Path.cwd())
+    assert call("merge", *names, "all.jsonl", "--out", "all.jsonl") == 0
+    assert contents(Path.cwd()) == before
+    assert not records.load(["all.jsonl"]).anytime
+    # The table is that of the one run.
+    capfd.readouterr()
+    tables = [(call("show", name), capfd.readouterr().out) for name in ("all.jsonl", "one.jsonl")]
+    assert tables[0] == tables[1]
+
+
+def test_shares_with_more_trials_go_on(capfd):
+    shares(3, *SMALL, "--trials", "9000")
+    names = shares(3, *SMALL, "--trials", "21000")
+    capfd.readouterr()
+    assert records.load(names[:1]).ranges == ((0, 4096), (3 * 4096, 4 * 4096))
+    assert call("merge", *names, "--out", "all.jsonl") == 0
+    assert call(*SMALL, "--trials", "21000", "--out", "one.jsonl") == 0
+    assert counts("all.jsonl") == counts("one.jsonl")
+    assert records.load(["all.jsonl"]).anytime
+    assert "missing" not in capfd.readouterr().out
+
+
+def test_a_share_again_does_nothing(capfd, here):
+    line = [*SMALL, "--trials", "9000", "--shard", "2/3", "--out", "a.jsonl"]
+    call(*line)
+    first, before = capfd.readouterr().out, contents(here)
+    assert call(*line) == 0
+    assert capfd.readouterr().out == first
+    assert contents(here) == before
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/3/5", "-1/3", "1.5/3", ""])
+def test_a_share_that_is_none(here, capfd, no_trial, text):
+    told = unusable(here, capfd, *SMALL, "--out", "a.jsonl", f"--shard={text}")
+    assert told.startswith(f"shard must be k/K with 1 <= k <= K, as 3/16, got '{text}'")
+
+
+# Stopping rules.
+
+RULES = [
+    (["--until-half-width", "0.01"], "half width"),
+    (["--until-failures", "3000"], "failures"),
+]
+NEVER = ["--trials", "4000000000"]
+
+
+@pytest.mark.parametrize(("rule", "name"), RULES)
+def test_a_rule_stops_the_run_and_is_named(capfd, here, monkeypatch, rule, name):
+    line = [*SMALL, *NEVER, *rule]
+    assert call(*line, "--out", "a.jsonl") == 0
+    first, told = capfd.readouterr()
+    assert told == ""
+    (said,) = re.findall("^stopping rule.*$", first, re.M)
+    assert "for blocks/tight at width k = 20, epsilon 0.5: " in said
+    assert "anytime intervals" in first
+    tally, before = records.load(["a.jsonl"]), contents(here)
+    # About 0.063 of them succeed: 0.01 to either side and 3,000 failures take thousands.
+    assert 3000 < tally.trials < 20_000
+    assert tally.anytime
+
+    # The same line again has nothing to do.
+    assert call(*line, "--out", "a.jsonl") == 0
+    assert capfd.readouterr().out == first
+    assert contents(here) == before
+    # In batches of any other size it stops at the same trial.
+    monkeypatch.setattr(engine, "BATCH_SECONDS", 1e-4)
+    assert call(*line, "--out", "b.jsonl") == 0
+    assert counts("b.jsonl") == counts("a.jsonl")
+
+
+def test_a_rule_of_another_cell_stops_elsewhere(capfd):
+    line = [*SMALL, *NEVER, "--until-failures", "3000"]
+    for out, at in (("a", ["20", "0.5"]), ("b", ["8", "0.5"])):
+        assert call(*line, "--at", "blocks/tight", *at, "--out", out) == 0
+    assert records.load(["a"]).trials > records.load(["b"]).trials >= 3000
+    assert "blocks/tight at width k = 8, epsilon 0.5" in capfd.readouterr().out
+
+
+def test_seconds_stop_the_run(capfd, monkeypatch):
+    monkeypatch.setattr(engine, "BATCH_SECONDS", 0.05)
+    assert call(*SMALL, *NEVER, "--max-seconds", "0.3", "--out", "a.jsonl") == 0
+    said, told = capfd.readouterr()
+    assert told == ""
+    assert "stopping rule" in said
+    tally = records.load(["a.jsonl"])
+    assert tally.until == ({"seconds": 0.3},)
+    assert tally.anytime
+    # The same line goes on, for as long again.
+    assert call(*SMALL, *NEVER, "--max-seconds", "0.3", "--out", "a.jsonl") == 0
+    assert records.load(["a.jsonl"]).trials > tally.trials
+
+
+def test_a_kill_does_not_move_the_stopping_point(here):
+    line = [*SMALL, *NEVER, "--until-failures", "1500000"]
+    assert killed(line, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert records.load(["a.jsonl"]).trials < 1_500_000
+    assert call(*line, "--out", "a.jsonl") == 0
+    assert call(*line, "--out", "b.jsonl") == 0
+    assert counts("a.jsonl") == counts("b.jsonl")
+    assert records.load(["a.jsonl"]).until == records.load(["b.jsonl"]).until
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        *[
+            (["--shard", "1/3", *rule], "shard must have no stopping rule beside it, .* got 1/3")
+            for rule in (*(rule for rule, _ in RULES), ["--max-seconds", "9"])
+        ],
+        *[
+            (["--until-half-width", v], f"half_width must lie strictly between 0 and 0.5, got {v}")
+            for v in ("0.5", "0.0", "nan")
+        ],
+        (["--until-half-width=-0.1"], "half_width must lie strictly between 0 and 0.5"),
+        (["--until-failures", "0"], "failures must be at least 1, got 0"),
+        (["--until-failures", "1.5"], "1.5"),
+        *[(["--max-seconds", v], f"max-seconds must be above 0, got {v}") for v in ("0", "nan")],
+        (["--at", "blocks/tight", "20", "0.5"], "at must have a rule beside it"),
+        *[
+            (["--until-failures", "9", "--at", *cell], message)
+            for cell, message in (
+                (["blocks/sup", "20", "0.5"], "criterion must be one of blocks/tight, got block"),
+                (["blocks/tight", "21", "0.5"], "width must be one of 8, 20, got 21"),
+                (["blocks/tight", "20", "0.4"], "epsilon must be one of 0.5, got 0.4"),
+                (["blocks/tight", "20"], "--at"),
+                (["blocks/tight", "wide", "0.5"], "wide"),
+            )
+        ],
+        (["--memory", "0"], "memory must be a number of GiB above 0, got 0"),
+        (["--memory", "nan"], "memory must be a number of GiB above 0, got nan"),
+        (["--compile-cache", "words.txt/a"], "compile-cache must be a folder .* got words.txt/a"),
+    ],
+)
+@pytest.mark.parametrize("rehearsed", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_rules_and_limits_that_are_none(inputs, capfd, no_trial, flags, message, rehearsed):
+    line = [*SMALL, "--out", "a.jsonl", *flags, *rehearsed]
+    assert re.search(message, unusable(inputs, capfd, *line))
+
+
+def test_memory_for_not_one_trial(capfd):
+    assert call(*SMALL, "--memory", "1e-9", "--out", "a.jsonl") == 2
+    said, told = capfd.readouterr()
+    assert said == ""
+    assert re.fullmatch(r"ltjax: memory must be at least \S+ GiB a device .*\n", told)
+    assert call(*SMALL, "--trials", "20", "--memory", "1", "--out", "a.jsonl") == 0
+
+
+# Before a run.
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Speed is not measured for long."""
+    monkeypatch.setattr(preflight, "SECONDS", 0.1)
+
+
+def test_a_rehearsal_writes_nothing(capfd, here, soon):
+    line = [*SMALL, "--trials", "30", "--out", "runs/a.jsonl", "--figure", "runs/a.svg"]
+    assert call(*line, "--dry-run") == 0
+    said, told = capfd.readouterr()
+    assert list(here.iterdir()) == []
+    assert told == ""
+    lines = said.splitlines()
+    problem = targets.neuron(2, (0.5,), (8, 20), "worst", ("blocks",), ("tight",))
+    assert lines[0].endswith(f"d = 2, seed 0, problem {problem.digest()}")
+    assert lines[1:3] == [
+        "points: 1 criteria x 2 widths x 1 epsilons",
+        "trials: 30 to run, 30 planned, 0 recorded",
+    ]
+    assert [line.split(":")[0] for line in lines[3:]] == ["devices", "memory", "time"]
+    assert re.fullmatch(r"time: [\d,]+ s at [\d,]+ trials a second", lines[-1])
+
+
+def test_a_rehearsal_tells_what_is_left(capfd, here, soon):
+    call(*SMALL, "--trials", "5000", "--shard", "1/2", "--out", "a.jsonl")
+    before = contents(here)
+    for flags, left in {
+        (): "904 to run, 5,000 planned, 4,096 recorded",
+        ("--shard", "2/2"): "904 to run of shard 2/2, 5,000 planned",
+        ("--shard", "1/2"): "0 to run of shard 1/2, 5,000 planned",
+    }.items():
+        capfd.readouterr()
+        assert call(*SMALL, "--trials", "5000", "--out", "a.jsonl", "--dry-run", *flags) == 0
+        assert f"trials: {left}" in capfd.readouterr().out
+    assert contents(here) == before
+    told = unusable(here, capfd, *SMALL, "--seed", "1", "--out", "a.jsonl", "--dry-run")
+    assert re.search("holds another problem.*; choose another --out", told)
+
+
+SCALE = [
+    *("--shard", "--until-half-width", "--until-failures", "--at", "--max-seconds", "--memory"),
+    *("--distributed", "--process", "--compile-cache", "--dry-run", "--device"),
+]
+
+
+@pytest.mark.parametrize("experiment", ["neuron", "network"])
+def test_help_names_every_flag(capfd, experiment):
+    assert call("curve", experiment, "--help") == 0
+    said = capfd.readouterr().out
+    assert [flag for flag in SCALE if not re.search(rf"{flag}\b", said)] == []
 
 
 def loaded(*argv):

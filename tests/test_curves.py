@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ltjax
-from ltjax import curves, records, tally, theory
+from ltjax import curves, plans, records, tally, theory
 from ltjax.problem import InputError
 
 FEW = {"epsilons": (0.5,), "widths": (8, 20), "constructions": ("blocks",), "rules": ("tight",)}
@@ -149,6 +149,39 @@ def test_another_problem_is_refused_and_the_record_kept(few):
     with pytest.raises(InputError, match="seed is 0 there and 1 here; choose another --out"):
         ltjax.run(ltjax.neuron(dim=2, seed=1, **FEW), 10, out="a.jsonl")
     assert Path("a.jsonl").read_bytes() == before
+
+
+def test_shares_cover_all(few):
+    whole = ltjax.run(few, 9000)
+    parts = [ltjax.run(few, 9000, shard=plans.Shard(k, 2)) for k in (1, 2)]
+    assert [part.ranges for part in parts] == [((0, 4096), (8192, 9000)), ((4096, 8192),)]
+    np.testing.assert_array_equal(sum(part.certified for part in parts), whole.certified)
+
+
+def test_a_rule_is_kept_with_what_was_run_by_it(few):
+    rule = ltjax.until(few, failures=100)
+    stopped = ltjax.run(few, 10**6, out="a.jsonl", until=rule)
+    assert 100 <= stopped.trials < 150
+    assert rule.met(stopped)
+    assert stopped.until == (rule.to_json(),)
+    assert ltjax.load(["a.jsonl"]).until == stopped.until
+    assert ltjax.run(few, 10**6, until=rule).trials == stopped.trials
+    np.testing.assert_array_equal(ltjax.run(few, stopped.trials).certified, stopped.certified)
+    assert ltjax.run(few, 30).until == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seconds": 0.0}, "max-seconds must be above 0, got 0"),
+        ({"memory": -1.0}, "memory must be a number of GiB above 0, got -1"),
+        ({"shard": plans.Shard(1, 2), "seconds": 9.0}, "shard must have no stopping rule"),
+    ],
+)
+def test_limits_that_are_none_leave_no_record(few, here, arguments, message):
+    with pytest.raises(InputError, match=message):
+        ltjax.run(few, 10, out="a.jsonl", **arguments)
+    assert list(here.iterdir()) == []
 
 
 def test_csv_holds_every_count(few):

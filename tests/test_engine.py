@@ -1,20 +1,21 @@
 """The trial axis: counts that agree with theory, and with themselves however they are cut."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import jax
-import jaxlib
 import numpy as np
 import pytest
 
 from ltjax import engine, stats, theory
 from ltjax.experiments import neuron
 from ltjax.problem import Grid, InputError, Neuron, Problem, WrongKernelError
+from ltjax.processes import Alone
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one, in each statistical test
 CPU = jax.devices("cpu")
@@ -26,12 +27,14 @@ PROBLEM = Problem(
     grid=Grid(widths=(7, 20, 46, 90, 180, 400), epsilons=(0.3, 0.2, 0.1)),
     seed=11,
 )
+SMALL = replace(PROBLEM, config=Neuron(dim=3, constructions=("blocks",), rules=("tight",)))
 NAMES = [criterion.name for criterion in PROBLEM.criteria]
 
 
 def counts(problem, *ranges, on=CPU[:1], lanes=256, experiment=neuron):
     """Certified and refuted [criterion, width, epsilon] and broken trials, of all ranges."""
-    batches = list(engine.run(experiment, problem, ranges, on, lanes))
+    program = engine.prepare(experiment, problem, on, lanes=lanes)
+    batches = list(engine.run(program, ranges))
     return tuple(
         sum(getattr(b, name) for b in batches) for name in ("certified", "refuted", "invalid")
     )
@@ -123,9 +126,11 @@ def whole():
     return counts(PROBLEM, (0, 256))
 
 
-@pytest.mark.parametrize("lanes", [32, 100])
-def test_counts_do_not_depend_on_the_batch(whole, lanes):
-    same(counts(PROBLEM, (0, 256), lanes=lanes), whole)
+def test_counts_do_not_depend_on_the_lanes(whole):
+    same(counts(PROBLEM, (0, 256), lanes=37), whole)
+    expected = counts(SMALL, (0, 256))
+    for lanes in (37, 100, None):
+        same(counts(SMALL, (0, 256), lanes=lanes), expected)
 
 
 def test_counts_do_not_depend_on_the_ranges(whole):
@@ -136,6 +141,32 @@ def test_counts_do_not_depend_on_the_ranges(whole):
 def test_counts_do_not_depend_on_the_devices(whole):
     assert len(CPU) >= 2
     same(counts(PROBLEM, (0, 256), on=CPU[:2], lanes=100), whole)
+
+
+EIGHT = """
+import json, sys
+import jax
+from ltjax import engine
+from ltjax.experiments import neuron
+from ltjax.problem import Problem
+problem, trials = Problem.from_json(json.loads(sys.argv[1])), int(sys.argv[2])
+for number in (3, 8):
+    program = engine.prepare(neuron, problem, jax.devices("cpu")[:number], lanes=37)
+    batches = list(engine.run(program, [(0, trials)]))
+    tables = (sum(getattr(b, name) for b in batches) for name in ("certified", "refuted"))
+    print(json.dumps([program.size, *(table.tolist() for table in tables)]))
+"""
+
+
+def test_counts_do_not_depend_on_more_devices_than_cores():
+    command = [sys.executable, "-c", EIGHT, json.dumps(SMALL.to_json()), "256"]
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    expected = counts(SMALL, (0, 256))[:2]
+    for number, line in zip((3, 8), shown.splitlines(), strict=True):
+        size, *tables = json.loads(line)
+        assert size == 37 * number
+        same(tables, expected)
 
 
 def test_counts_do_not_depend_on_the_other_widths(whole):
@@ -164,13 +195,159 @@ def test_constructions_count_the_same_alone(whole):
 
 
 def test_batches_cover_the_ranges_in_order():
-    batches = list(engine.run(neuron, PROBLEM, [(5, 300), (300, 301), (900, 1000)], CPU[:1], 256))
+    program = engine.prepare(neuron, PROBLEM, CPU[:1], lanes=256)
+    batches = list(engine.run(program, [(5, 300), (300, 301), (900, 1000)]))
     spans = [(batch.start, batch.stop) for batch in batches]
     assert spans[0][0] == 5
     assert spans[-1] == (900, 1000)
     assert {(300, 301)} < set(spans)
     assert sum(stop - start for start, stop in spans) == 295 + 1 + 100
     assert all(b.seconds > 0.0 and 0 <= b.settled <= b.stop - b.start for b in batches)
+
+
+# Lanes.
+
+
+def lanes(on=CPU[:1], **limits):
+    return engine.prepare(neuron, SMALL, on, **limits).lanes
+
+
+def test_few_trials_are_given_few_lanes():
+    most = neuron.lanes(SMALL.config)
+    assert lanes() == lanes(trials=2**32) == most > 64
+    assert lanes(trials=1) == lanes(trials=7) == engine.LEAST_LANES
+    assert lanes(trials=40) == 64
+    assert lanes(trials=40, on=CPU[:2]) == 32  # side by side on two devices
+
+
+def test_memory_takes_lanes_and_no_count():
+    program = engine.prepare(neuron, SMALL, CPU[:1], lanes=256)
+    assert program.memory > 256 * np.prod(SMALL.shape[:2]) * 8  # two float32 a cell come out
+    assert lanes(lanes=256, memory=float(program.memory)) == 256
+    less = engine.prepare(neuron, SMALL, CPU[:1], lanes=256, memory=program.memory - 1.0)
+    assert less.lanes == 128
+    assert less.memory < program.memory
+    # Far too little is met at once, not by halving again and again.
+    least = engine.prepare(neuron, SMALL, CPU[:1], lanes=256, memory=program.memory / 8)
+    assert 8 <= least.lanes <= 32
+    assert least.memory <= program.memory / 8
+    expected = counts(SMALL, (0, 500))
+    assert 0 < expected[0].sum() < 500 * expected[0].size
+    for fewer in (less, least):
+        batches = list(engine.run(fewer, [(0, 500)]))
+        same([sum(b.certified for b in batches), sum(b.refuted for b in batches)], expected[:2])
+
+
+def test_memory_that_holds_not_even_one_trial():
+    with pytest.raises(
+        InputError, match=r"memory must be at least \S+ GiB a device .*, got 9.31e-10"
+    ):
+        lanes(lanes=4, memory=1.0)
+
+
+# Pieces.
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+    clock = SimpleNamespace(now=100.0)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr(engine, "time", clock)
+    return clock
+
+
+def steady(clock, size, cost):
+    """A program that takes `cost(trial)` seconds a trial and certifies the even ones."""
+    cells = len(PROBLEM.criteria), len(PROBLEM.grid.widths)
+
+    def step(first):
+        clock.now += size * cost(first)
+        odd = np.broadcast_to(np.arange(first, first + size)[:, None, None] % 2, (size, *cells))
+        outcome = odd.astype(np.float32), odd.astype(np.float32)
+        return outcome, engine.verdicts(*outcome, PROBLEM.grid.epsilons)
+
+    experiment = ModuleType("steady")
+    experiment.check = lambda problem, trials, *outcome: None
+    return engine.Program(experiment, PROBLEM, step, size, size, 0)
+
+
+def spans(batches):
+    return [(batch.start, batch.stop) for batch in batches]
+
+
+def test_a_batch_takes_about_a_second(clock):
+    # A thousand trials a second, and a fifth of that from trial 2500 on.
+    program = steady(clock, 100, lambda first: 1e-3 if first < 2500 else 5e-3)
+    batches = list(engine.run(program, [(0, 4050)]))
+    # It grows fourfold until it takes a second, shrinks when it takes longer, and ends with the
+    # range.
+    stops = [100, 500, 1500, 2500, 3500, 3700, 3900, 4050]
+    assert spans(batches) == list(pairwise([0, *stops]))
+    seconds = [0.1, 0.4, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0]
+    assert [b.seconds for b in batches] == pytest.approx(seconds)
+    for batch in batches:
+        assert np.all(batch.certified == (batch.stop - batch.start) / 2)
+        assert np.all(batch.refuted == (batch.stop - batch.start) / 2)
+
+
+def test_a_step_of_many_seconds_is_a_batch(clock):
+    program = steady(clock, 100, lambda first: 0.5)
+    assert spans(engine.run(program, [(0, 250)])) == [(0, 100), (100, 200), (200, 250)]
+
+
+def test_no_batch_begins_after_the_seconds_given(clock):
+    # They begin at 0, 0.1, 0.5, 1.5, ... seconds.
+    for seconds, stop in ((1.2, 1500), (0.49, 500), (0.01, 100), (np.inf, 2000)):
+        program = steady(clock, 100, lambda first: 1e-3)
+        batches = spans(engine.run(program, [(0, 1700), (1700, 2000)], seconds=seconds))
+        assert batches[0][0] == 0
+        assert batches[-1][1] == stop
+
+
+def test_a_range_is_drawn_when_all_before_it_is_counted(clock):
+    program, seen, drawn = steady(clock, 100, lambda first: 1e-3), [], []
+
+    def ranges():
+        for piece in ((0, 650), (650, 651), (700, 800)):
+            drawn.append(sum(stop - start for start, stop in seen))
+            yield piece
+
+    for batch in engine.run(program, ranges()):
+        seen.append((batch.start, batch.stop))
+    assert drawn == [0, 650, 651]
+    # Who draws them all beforehand has seen nothing.
+    drawn.clear()
+    seen.clear()
+    for batch in engine.run(program, list(ranges())):
+        seen.append((batch.start, batch.stop))
+    assert drawn == [0, 0, 0]
+
+
+class Half(Alone):
+    """The second of two processes of which the first runs elsewhere."""
+
+    number, index = 2, 1
+
+    def __init__(self, pieces):
+        self.pieces = iter(pieces)
+
+    def agree(self, piece):
+        assert piece is None  # it has no say
+        return next(self.pieces, None)
+
+    def share(self, piece):
+        return sum(piece) // 2, piece[1]
+
+    def total(self, batch):
+        return batch._replace(certified=2 * batch.certified)
+
+
+def test_another_process_runs_its_share_of_what_the_first_says(clock):
+    program = steady(clock, 100, lambda first: 1e-3)
+    batches = list(engine.run(program, [(5, 50)], Half([(0, 800), (800, 801), (802, 804)])))
+    assert spans(batches) == [(0, 800), (800, 801), (802, 804)]
+    assert [b.certified.max() for b in batches] == [400, 2, 0]  # of 400 to 799, of 800, of 803
 
 
 # Compilations.
@@ -249,45 +426,19 @@ def test_a_wrong_kernel_stops_the_run():
         counts(one, (0, 1), lanes=32, experiment=experiment)
 
 
-# Devices.
-
-
-def test_the_devices_of_this_machine():
-    assert engine.devices("cpu") == CPU
-    assert engine.devices() == jax.local_devices()
-
-
-@pytest.mark.parametrize("kind", ["tpu", "abacus"])
-def test_an_absent_device_is_refused(kind):
-    with pytest.raises(InputError, match=f"device must be present, got {kind}: ") as error:
-        engine.devices(kind)
-    assert "\n" not in str(error.value)
-
-
-def test_the_broken_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(jaxlib, "__version__", "0.10.2")
-    with pytest.raises(InputError, match=r"jaxlib must not be 0\.10\.2"):
-        engine.devices("cpu")
-
-
-def test_the_environment_is_json_and_names_what_ran():
-    found = engine.environment(CPU[:1])
-    assert json.loads(json.dumps(found)) == found
-    assert (found["jax"], found["platform"], found["x64"]) == (jax.__version__, "cpu", False)
-
-
 # Memory.
 
 LARGE = """
 import resource, sys
-from ltjax import engine
+from ltjax import engine, machine
 from ltjax.experiments import neuron
 from ltjax.problem import Grid, Neuron, Problem
 trials, *widths = map(int, sys.argv[1:])
 for width in widths:
     problem = Problem(config=Neuron(dim=16), target=tuple(0.25 - 0.03 * i for i in range(16)),
                       grid=Grid(widths=(width,), epsilons=(0.1,)), seed=1)
-    list(engine.run(neuron, problem, [(0, trials)], engine.devices("cpu")[:1], lanes=trials))
+    program = engine.prepare(neuron, problem, machine.devices("cpu")[:1], lanes=trials)
+    list(engine.run(program, [(0, trials)]))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -20,16 +20,19 @@ MAY_IMPORT = {
     "networks": "draws",
     "theory.product": "",
     "theory.partition": "theory.product",
-    "theory.pool": "theory.partition theory.product",
+    "theory.tails": "problem theory.partition theory.product",
+    "theory.pool": "theory.partition theory.product theory.tails",
     "theory.layers": "problem theory.partition theory.pool theory.product",
     "theory.widths": "problem theory.layers theory.partition theory.pool theory.product",
     "theory.prediction": (
         "problem theory.layers theory.partition theory.pool theory.product theory.widths"
     ),
     "theory": (
-        "theory.layers theory.partition theory.pool theory.prediction theory.product theory.widths"
+        "theory.layers theory.partition theory.pool theory.prediction theory.product theory.tails "
+        "theory.widths"
     ),
     "tally": "problem",
+    "plans": "problem stats tally",
     "files": "problem",
     "records": "files problem tally",
     "estimates": "problem stats tally",
@@ -57,7 +60,9 @@ MAY_IMPORT = {
         "experiments.crowd experiments.network_host networks problem search.nearest "
         "supnorm.ascent supnorm.certificate"
     ),
-    "engine": "draws problem tally",
+    "machine": "problem",
+    "processes": "problem tally",
+    "engine": "draws problem processes tally",
     "ticket_files": "files networks problem",
     "tickets": (
         "draws networks problem search.nearest supnorm.ascent supnorm.certificate theory "
@@ -65,12 +70,21 @@ MAY_IMPORT = {
     ),
     "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
     "targets": "files networks problem theory",
-    "curves": "engine estimates files plots problem records report tally theory",
-    "commands": "curves files problem records report targets",
-    "ticket_commands": "commands files problem ticket_report tickets",
-    "cli": "commands problem ticket_commands",
+    "curves": (
+        "engine estimates files machine plans plots problem processes records report tally theory"
+    ),
+    "preflight": "curves engine files machine plans problem records tally targets",
+    "flags": "",
+    "curve_commands": "curves files flags machine plans preflight problem processes targets",
+    "record_commands": "curves files flags problem records report",
+    "ticket_commands": "files flags machine problem ticket_report tickets",
+    "commands": (
+        "curve_commands flags machine preflight problem record_commands report targets "
+        "ticket_commands"
+    ),
+    "cli": "commands problem",
 }
-MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "engine"}
+MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
 
 
 def tree(module):
@@ -144,7 +158,7 @@ def test_few_modules_import_the_heavy_libraries():
     kernels = {"search.nearest", "search.matching", "experiments.crowd"}
     kernels |= {f"supnorm.{name}" for name in ("exact", "certificate", "ascent")}
     kernels |= {"experiments.neuron", "experiments.network"}
-    assert importers("jax") == kernels | {"engine", "tickets"}
+    assert importers("jax") == kernels | {"engine", "machine", "processes", "tickets"}
     assert importers("matplotlib") == {"plots", "charts"}
 
 
@@ -169,8 +183,9 @@ def test_only_the_disk_modules_open_files():
             for name in calls(module)
         )
 
-    # A ticket's bytes are packed by numpy's own writer, in memory.
-    disk = {"files", "records", "ticket_files"}
+    # A ticket's bytes are packed by numpy's own writer, in memory; what `machine` reads is the
+    # system's word on processor and memory.
+    disk = {"files", "records", "ticket_files", "machine"}
     assert {module for module in MAY_IMPORT if touches(module)} == disk
 
 

@@ -198,7 +198,8 @@ MANY = 40_000
 
 
 def counts(problem, *ranges, on=CPU[:1], lanes=64):
-    batches = list(engine.run(experiment, problem, ranges, on, lanes))
+    program = engine.prepare(experiment, problem, on, lanes=lanes)
+    batches = list(engine.run(program, ranges))
     return tuple(
         sum(getattr(b, name) for b in batches) for name in ("certified", "refuted", "invalid")
     )

@@ -30,7 +30,7 @@ COMMANDS = [part for line in LINES for part in line.split(" && ") if part.starts
 
 
 def test_the_commands_are_found():
-    asked = {"curve", "width", "show", "plot", "ticket", "verify"}
+    asked = {"check", "curve", "merge", "plot", "show", "ticket", "verify", "width"}
     assert {line.split()[1] for line in COMMANDS} == asked
 
 

@@ -5,9 +5,9 @@ This package never sees a simulation, and none sees it: they meet in plots, clai
 
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
 from ltjax.theory.partition import Odds, block_sizes, blocks, blocks_l2, both_slots
-from ltjax.theory.pool import hit_probability, shared
+from ltjax.theory.pool import shared
 from ltjax.theory.prediction import Prediction, predict
-from ltjax.theory.product import match_probability, product_cdf
+from ltjax.theory.product import hit_probability, match_probability, product_cdf
 from ltjax.theory.tails import tail
 from ltjax.theory.widths import (
     BlockSize,

@@ -28,10 +28,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-from ltjax.theory import tails
+from ltjax.theory import product, tails
 from ltjax.theory.partition import Odds, exact_odds
 from ltjax.theory.product import Numbers
-from ltjax.theory.tails import hit_probability
 
 Law = Callable[[int], tuple[float, float]]  # width -> success, failure
 OddsLaw = Callable[[Numbers], Odds]  # the same for widths of any shape
@@ -118,7 +117,7 @@ def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.n
 def _transition(values: np.ndarray, counts: np.ndarray, eta: float, sides: int) -> np.ndarray:
     """One neuron's step on states (c_1, c_2, ...), c_v slots of size `values[v]` filled."""
     a, weight = _quadrature(values, eta, sides)
-    q, half = hit_probability(a, values, eta), len(values) // 2
+    q, half = product.hit_probability(a, values, eta), len(values) // 2
     left = _filling(q[:, :half], counts[:half])
     right = _filling(q[:, half:], counts[half:])
     n, m = left.shape[1], right.shape[1]
@@ -197,7 +196,7 @@ def _binomial(k: int) -> tuple[int, np.ndarray]:
 def subset_law(t: np.ndarray, eta: float, sides: int = 2) -> Law:
     """The law by inclusion and exclusion; M_T^r for real r, so that Gauss nodes can serve."""
     a, weight = _quadrature(t, eta, sides)
-    q, half = hit_probability(a, t, eta), len(t) // 2
+    q, half = product.hit_probability(a, t, eta), len(t) // 2
     left, left_sign = _subset_hits(q[:, :half])
     right, right_sign = _subset_hits(q[:, half:])
     # 1 - M_T directly: 1 - (1-x)(1-y) = x + (1-x) y.

@@ -47,6 +47,12 @@ def match_probability(weight: Numbers, eta: Numbers) -> np.ndarray:
     return np.asarray(0.25 * (_area(np.minimum(t + eta, 1.0), span) + _area(across, across)))
 
 
+def hit_probability(a: Numbers, t: np.ndarray, eta: float) -> np.ndarray:
+    """q(a) = P(|a W - t| <= eta) for W ~ U[-1, 1] and t > eta, shape [..., len(t)]."""
+    a = np.asarray(a, np.float64)[..., None]
+    return np.clip(a - t + eta, 0.0, 2.0 * eta) / (2.0 * a)
+
+
 def _area(high: Array, span: Array) -> Array:
     """Integral of -ln z over [high - span, high], a part of [0, 1]."""
     share = np.minimum(span / np.where(high > 0.0, high, 1.0), 1.0)

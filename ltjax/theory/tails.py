@@ -100,12 +100,6 @@ def tail(
     return Odds(np.asarray(1.0 - failure), np.asarray(failure), np.asarray(error))
 
 
-def hit_probability(a: Numbers, t: np.ndarray, eta: float) -> np.ndarray:
-    """q(a) = P(|a W - t| <= eta) for W ~ U[-1, 1] and t > eta, shape [..., len(t)]."""
-    a = np.asarray(a, np.float64)[..., None]
-    return np.clip(a - t + eta, 0.0, 2.0 * eta) / (2.0 * a)
-
-
 def _pools(construction: str, weights: Numbers, eta: float, width: int) -> list[Pool]:
     """One pool of all neurons, or one for each weight."""
     t = np.abs(np.asarray(weights, np.float64))
@@ -151,11 +145,11 @@ def _log_empty(rng: np.random.Generator, pool: Pool, eta: float, slot: int | Non
     while left:
         output = rng.uniform(-1.0, 1.0, min(left, CHUNK))
         if slot is not None:
-            hit = hit_probability(np.abs(output), t[[slot]], eta)[:, 0]
+            hit = product.hit_probability(np.abs(output), t[[slot]], eta)[:, 0]
             output = output[(output < 0.0) | (rng.random(len(output)) >= hit)]
         left -= len(output)
         for side, a in zip(total, (output[output > 0.0], -output[output < 0.0]), strict=True):
             # Above the last breakpoint all slots see the same q = eta / a.
             side += np.sum(np.log1p(-eta / a[a >= edge]))
-            side += np.sum(np.log1p(-hit_probability(a[a < edge], t, eta)), axis=0)
+            side += np.sum(np.log1p(-product.hit_probability(a[a < edge], t, eta)), axis=0)
     return total
