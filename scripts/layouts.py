@@ -1,0 +1,205 @@
+"""The same counts, however a run is cut: devices, lanes, processes, shards, kills, versions of jax.
+
+Runs small problems through the command line, once plainly and then cut in every way there is. Each
+line: trials counted, a digest of all counts, and whether both are the plain run's. Exits with 1 if
+any differs.
+
+    python scripts/layouts.py                      # about three minutes on two cores
+    python scripts/layouts.py --other PYTHON       # also with another interpreter and its jax
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KILLS = 4
+# The command line under a condition for which it has no flag: a statement, before its words.
+ALTERED = (
+    "import sys; from ltjax import cli, engine; from ltjax.experiments import network, neuron; "
+    "exec(sys.argv.pop(1)); sys.exit(cli.main())"
+)
+NEURON = "neuron --dim 3 --epsilon 0.4 0.15 --trials 20000"
+# Not in the plane: there the supremum is exact, and no ascent is run.
+NETWORK = (
+    "network --dim 3 --hidden 3 --depth 2 --epsilon 0.5 0.3 --blocks 8 27 91 "
+    "--constructions blocks --rules tight sup --trials 1300"
+)
+SMALL = "neuron --dim 2 --epsilon 0.3 --widths 4 8 16 --constructions blocks --rules tight"
+QUICK = f"{SMALL} --trials 6000"
+
+
+def launch(words, devices=2, python=sys.executable, altered=None):
+    """Start the command line in a process of its own, on so many CPU devices.
+
+    Args:
+        words: of the command line, after ltjax.
+        altered: statement to be executed before it.
+    """
+    program = ["-m", "ltjax.cli"] if altered is None else ["-c", ALTERED, altered]
+    settings = {
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",  # as `cli` sets it, where a statement has not come before
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    return subprocess.Popen(
+        [python, *program, *map(str, words)],
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes):
+    """Wait for all; end with the last words of one that failed."""
+    said = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, said, strict=True):
+        if process.returncode:
+            sys.exit(f"a run ended with {process.returncode}: {errors.strip()[-300:]}")
+
+
+def digest(tally):
+    """Sixteen hex digits for all counts of a tally."""
+    import numpy as np
+
+    counts = np.concatenate([tally.certified.ravel(), tally.refuted.ravel(), [tally.invalid]])
+    return hashlib.sha256(counts.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def trials(path):
+    from ltjax import records
+
+    return records.load([path]).trials
+
+
+# Layouts: each runs a curve into the record `out`, and may have something to tell of it.
+
+
+def plain(words, out, **how):
+    finish(launch([*words, "--out", out], **how))
+
+
+def team(words, out, number):
+    """Processes that talk to each other over loopback, one device each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = "{}:{}".format(*free.getsockname())
+    places = [["--distributed", where, "--process", f"{k}/{number}"] for k in range(1, number + 1)]
+    finish(*(launch([*words, "--out", out, *place], devices=1) for place in places))
+
+
+def shards(words, out, number):
+    """Processes that know nothing of each other, and their records merged."""
+    parts = {f"{k}/{number}": f"{out}-{k}" for k in range(1, number + 1)}
+    finish(*(launch([*words, "--shard", k, "--out", part]) for k, part in parts.items()))
+    finish(launch(["merge", *parts.values(), "--out", out]))
+
+
+def lanes(number):
+    return f"neuron.lanes = network.lanes = lambda config: {number}"
+
+
+def killed(words, out, kills):
+    """Killed at random moments, each after a batch more is recorded; then run to its end."""
+    rng, at = random.Random(0), []
+    altered = f"engine.BATCH_SECONDS = 0.0; {lanes(16)}"  # many batches
+    lines = lambda: out.read_bytes().count(b"\n") if out.exists() else 0
+    for _ in range(kills):
+        before = max(lines(), 1)  # the header is no batch
+        process = launch([*words, "--out", out], altered=altered)
+        while lines() <= before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.communicate()
+        if process.returncode == 0:
+            break
+        at.append(f"{trials(out):,}")
+    if not at:
+        sys.exit("the run was over before it could be killed.")
+    plain(words, out, altered=altered)
+    return f"at {', '.join(at)} trials"
+
+
+def layouts(quick, other):
+    """Those to be compared with the plain run on two devices with automatic lanes, by name."""
+    devices, sides, teams, parts = (1, 3, 8), (37, 256), (2, 4), 5
+    if quick:
+        devices, sides, teams, parts = (3,), (37,), (2,), 2
+    named = {f"{n} device{'s' * (n > 1)}": partial(plain, devices=n) for n in devices}
+    named |= {f"{n} lanes": partial(plain, altered=lanes(n)) for n in sides}
+    named |= {f"{n} processes": partial(team, number=n) for n in teams}
+    named |= {f"{parts} shards, merged": partial(shards, number=parts)}
+    named |= {"killed and resumed": partial(killed, kills=1 if quick else KILLS)}
+    if other is not None:
+        named |= {f"jax {version(other)}": partial(plain, python=other)}
+    return named
+
+
+def version(python):
+    code = "import jax; print(jax.__version__)"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout[
+        :-1
+    ]
+
+
+def compare(curve, others, folder):
+    """Print a line for the plain run of a curve and for each other; return how many differ."""
+    from ltjax import records
+
+    print(f"ltjax curve {curve}", flush=True)
+    words = ["curve", *curve.split(), "--quiet", "--compile-cache", folder / "programs"]
+    count = int(words[words.index("--trials") + 1])
+
+    def run(name, layout):
+        out = folder / f"{name}.jsonl".replace(" ", "-")
+        said = layout(words, out)
+        tally = records.load([out])
+        return tally.ranges, digest(tally), said or ""
+
+    def line(name, ranges, found, verdict, said):
+        number = sum(stop - start for start, stop in ranges)
+        print(
+            f"  {name:<20} {number:>6,} trials  {found}  {verdict:<9} {said}".rstrip(), flush=True
+        )
+
+    ranges, expected, _ = run("2 devices", plain)
+    if ranges != ((0, count),):
+        sys.exit(f"the plain run counted trials {ranges}.")
+    line("2 devices", ranges, expected, "", "all others against this one")
+    differ = 0
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for name, found in zip(others, pool.map(run, others, others.values()), strict=True):
+            same = found[:2] == (ranges, expected)
+            line(name, *found[:2], "same" if same else "DIFFERENT", found[2])
+            differ += not same
+    return differ
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--other", metavar="PYTHON", help="interpreter with another jax")
+    parser.add_argument("--quick", action="store_true", help="a smaller problem, fewer layouts")
+    args = parser.parse_args(argv)
+    others, differ = layouts(args.quick, args.other), 0
+    for curve in [QUICK] if args.quick else [NEURON, NETWORK]:
+        with tempfile.TemporaryDirectory() as folder:
+            differ += compare(curve, others, Path(folder))
+    if args.other is None:
+        print("another jax: not compared, as no --other interpreter was named")
+    print("the same counts in every layout" if not differ else f"{differ} layouts DIFFER")
+    return int(differ > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
