@@ -197,7 +197,7 @@ def report(median):
 def report_million(median):
     """What a million trials take, and that memory grows neither with them nor with widths.
 
-    Peaks of equal runs differ by a tenth: that of a hundred times the trials may by a fifth.
+    Peaks of equal runs differ by a few per cent; stored, a million trials would be gigabytes.
     """
     few, wide, million = (median[name] for name in MILLION_PARTS)
     return [
