@@ -21,11 +21,14 @@ SMALL += ["--constructions", "blocks", "--rules", "tight"]
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Every test in a folder of its own, and SIGTERM as it was."""
+    """Every test in a folder of its own, with signals as a shell gives them, and then as before."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
+    # In the background of a shell interrupts are ignored, here and in every process begun here.
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield tmp_path
-    signal.signal(signal.SIGTERM, before)
+    for name, handler in before.items():
+        signal.signal(name, handler)
 
 
 def call(*argv):
