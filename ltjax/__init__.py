@@ -24,7 +24,7 @@ _PUBLIC = {
     "predict": "curves",
     "run": "curves",
     "table": "curves",
-    "until": "plans",
+    "until": "curves",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -60,8 +60,8 @@ class Scale:
         tuple[str, int, float] | None,
         arg(
             metavar="CRITERION WIDTH EPSILON",
-            help="The cell, as blocks/tight 300 0.1; by default the main rule at the middle width "
-            "and the smallest epsilon.",
+            help="The cell, as blocks/tight 300 0.1; by default the main rule at the smallest "
+            "epsilon and the width of success 1/2.",
             help_behavior_hint="",
         ),
     ] = None
@@ -98,7 +98,7 @@ class Scale:
 
     def plan(self, problem) -> dict[str, Any]:
         """Shares, rules and limits, as `curves.run` is told of them."""
-        from ltjax import plans
+        from ltjax import curves, plans
         from ltjax.problem import InputError
 
         asked = self.until_half_width is not None or self.until_failures is not None
@@ -107,7 +107,7 @@ class Scale:
         rule = self.until_half_width, self.until_failures, self.at
         return {
             "shard": None if self.shard is None else plans.Shard.parse(self.shard),
-            "until": plans.until(problem, *rule) if asked else None,
+            "until": curves.until(problem, *rule) if asked else None,
             "seconds": math.inf if self.max_seconds is None else self.max_seconds,
             "memory": self.memory,
             "device": self.device,

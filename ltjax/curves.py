@@ -12,6 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import ltjax
 from ltjax import files, plans, report, theory
 from ltjax.estimates import Series
@@ -103,6 +105,25 @@ def run(
             watch(batch, log)
         team.leave()
         return log.tally
+
+
+def until(
+    problem: Problem,
+    half_width: float | None = None,
+    failures: int | None = None,
+    at: tuple[str, int, float] | None = None,
+) -> plans.Until:
+    """The rule that stops at whichever of the two comes first; see `plans.until`.
+
+    By default it watches the main criterion at the smallest epsilon and the width whose predicted
+    success is nearest to 1/2, where intervals are widest.
+    """
+    if at is None:
+        name, epsilon = chosen(problem, None)[0], problem.grid.epsilons[-1]
+        if (predicted := predict(problem).get(name)) is not None:
+            success = (predicted.lower + predicted.upper)[:, -1] / 2
+            at = name, problem.grid.widths[int(np.argmin(abs(success - 0.5)))], epsilon
+    return plans.until(problem, half_width, failures, at)
 
 
 def predict(problem: Problem) -> dict[str, theory.Prediction]:

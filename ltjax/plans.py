@@ -94,7 +94,8 @@ def until(
         half_width: of the anytime 95 % interval, between 0 and 0.5.
         failures: at least 1.
         at: (criterion, width, epsilon), one of the grid; by default the first criterion of the
-            experiment's main rule, the middle width and the smallest epsilon.
+            experiment's main rule, the middle width and the smallest epsilon. `curves.until` knows
+            better where there is a prediction.
 
     Raises `InputError` where neither is given, one is out of range or the cell is not counted.
     """

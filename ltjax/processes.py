@@ -119,6 +119,11 @@ def join(where: str, process: str | None = None) -> Team:
             shutdown_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
+        if where == "auto" and isinstance(error, ValueError):
+            raise InputError(
+                "distributed must find a TPU pod, Slurm or Open MPI, got auto and none of them; "
+                "name HOST:PORT of the first process, and --process."
+            ) from None
         reason = str(error).splitlines()[0]
         raise InputError(f"distributed must reach all processes, got {where}: {reason}") from None
     return Team()

@@ -220,3 +220,13 @@ def test_a_record_without_trials_has_no_table(few):
     empty = tally.Memory(few, 10).tally
     with pytest.raises(InputError, match="the record must hold at least one trial"):
         ltjax.table(empty)
+
+
+def test_a_rule_watches_where_success_is_one_half():
+    problem = ltjax.neuron(dim=2, epsilons=(0.5, 0.2))
+    rule = ltjax.until(problem, half_width=0.1)
+    success = ltjax.predict(problem)["blocks/tight"].lower[:, -1]
+    k = problem.grid.widths.index(rule.width)
+    assert (rule.criterion, rule.epsilon) == ("blocks/tight", 0.2)
+    assert abs(success[k] - 0.5) == np.min(abs(success - 0.5)) < 0.1
+    assert ltjax.until(problem, failures=3, at=("blocks/sup", 20, 0.5)).width == 20

@@ -13,7 +13,7 @@ from ltjax import plans
 from ltjax.problem import InputError
 from ltjax.records import Log
 
-SCRIPTS = Path(ltjax.__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture(autouse=True)
