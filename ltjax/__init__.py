@@ -14,7 +14,7 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "InputError": "problem",
+    "InputError": "errors",
     "Problem": "problem",
     "Tally": "tally",
     "load": "records",

@@ -21,9 +21,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from ltjax import looks, stats
+from ltjax.errors import InputError
 from ltjax.estimates import LEVEL
 from ltjax.plots import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose
-from ltjax.problem import InputError
 from ltjax.stats import Numbers
 
 POINTS = ("measured", "spread", "estimated")  # kinds that are points, and no lines

@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _obey(command) -> int:
     """Print what a command yields; turn what stops it into one line and an exit code."""
-    from ltjax.problem import FalseClaimError, InputError, LostProcessError, WrongKernelError
+    from ltjax.errors import FalseClaimError, InputError, LostProcessError, WrongKernelError
 
     resumable = getattr(command, "resumable", False)
     later = "; the same command goes on from its record" if resumable else ""

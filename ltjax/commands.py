@@ -27,12 +27,12 @@ class Width:
     seed: Annotated[int, arg(help="Of a random target.")] = 0
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import report, targets
+        from ltjax import answers, targets
         from ltjax.problem import check_delta
 
         check_delta(self.delta)
         problem = targets.neuron(self.dim, self.epsilon, (1,), self.target, seed=self.seed)
-        yield report.widths(problem, self.delta)
+        yield answers.table(problem, self.delta)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Scale:
     def plan(self, problem) -> dict[str, Any]:
         """Shares, rules and limits, as `curves.run` is told of them."""
         from ltjax import curves, plans
-        from ltjax.problem import InputError
+        from ltjax.errors import InputError
 
         asked = self.until_half_width is not None or self.until_failures is not None
         if self.at is not None and not asked:
@@ -116,7 +116,7 @@ class Scale:
     def team(self):
         """The processes of this run, joined where asked for."""
         from ltjax import processes
-        from ltjax.problem import InputError
+        from ltjax.errors import InputError
 
         if self.distributed is not None:
             return processes.join(self.distributed, self.process)
@@ -140,7 +140,8 @@ class Run:
     def check(self) -> None:
         """All that can be refused is refused before the first trial."""
         from ltjax import files
-        from ltjax.problem import InputError, check_delta
+        from ltjax.errors import InputError
+        from ltjax.problem import check_delta
 
         check_delta(self.delta)
         if self.figure is not None:
@@ -287,6 +288,90 @@ class NetworkCurve:
 
 
 @dataclass(frozen=True)
+class FeaturesCurve:
+    """Whole neurons kept of a random network, against random features with their best coefficients.
+
+    Success is a loss of at most L0 + epsilon, where L0 is that of n random features.
+
+    Try:
+      ltjax curve features
+      ltjax curve features --dim 5 --features 20 --epsilon 0.05 --out runs/features.jsonl
+      ltjax curve features --data mine.npz --activation tanh --loss absolute
+    """
+
+    dim: Dim = None
+    features: Annotated[
+        int, arg(metavar="N", help="Random features that set L0, and neurons of a group.")
+    ] = 20
+    epsilon: Epsilons = (0.1, 0.05, 0.02)
+    target: Annotated[
+        str,
+        arg(help="Weights of y = relu(w.x): worst (all of one size), random or a .npy file."),
+    ] = "worst"
+    data: Annotated[
+        str,
+        arg(help="Inputs: gaussian, sphere, ball; or a .npz file of x [n, d] and answers y [n]."),
+    ] = "gaussian"
+    activation: Annotated[
+        Literal["relu", "leaky_relu", "tanh", "erf", "abs"], arg(help="Of the random neurons.")
+    ] = "relu"
+    law: Annotated[
+        Literal["sphere", "ball", "gaussian"],
+        arg(help="Of their weights; gaussian: N(0, radius^2 / d), drawn in to the radius."),
+    ] = "sphere"
+    radius: Annotated[float, arg(help="Of the law of weights, at most 1.")] = 1.0
+    loss: Annotated[Literal["squared", "absolute"], arg(help="Mean loss over the inputs.")] = (
+        "squared"
+    )
+    cap: Annotated[
+        float | None,
+        arg(
+            metavar="C",
+            help="Bound on the coefficients; by default the median of what is best without one.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    samples: Annotated[
+        int, arg(help="Fresh inputs a trial, where the loss has no closed form.")
+    ] = 20_000
+    widths: Annotated[
+        tuple[int, ...] | None,
+        arg(
+            metavar="K [K ...]",
+            help="Hidden neurons, by default twelve numbers from one group to 80.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    searches: Annotated[
+        tuple[Literal["groups", "climb"], ...],
+        arg(help="Which neurons to keep: as the proof does, or by local search."),
+    ] = ("groups", "climb")
+    trials: Trials = 500
+    run: Run = field(default_factory=Run)
+    scale: Scale = field(default_factory=Scale)
+
+    def problem(self):
+        from ltjax import targets
+
+        return targets.features(
+            dim=self.dim,
+            count=self.features,
+            epsilons=self.epsilon,
+            widths=self.widths,
+            target=self.target,
+            data=self.data,
+            activation=self.activation,
+            law=self.law,
+            radius=self.radius,
+            loss=self.loss,
+            cap=self.cap,
+            samples=self.samples,
+            searches=self.searches,
+            seed=self.run.seed,
+        )
+
+
+@dataclass(frozen=True)
 class Curve:
     """Measure how often pruning succeeds, as a function of width.
 
@@ -296,11 +381,13 @@ class Curve:
     Try:
       ltjax curve neuron
       ltjax curve network
+      ltjax curve features
     """
 
     experiment: (
         Annotated[NeuronCurve, subcommand("neuron")]
         | Annotated[NetworkCurve, subcommand("network")]
+        | Annotated[FeaturesCurve, subcommand("features")]
     )
 
     @property

@@ -16,9 +16,10 @@ import numpy as np
 
 import ltjax
 from ltjax import files, plans, report, theory
+from ltjax.errors import InputError
 from ltjax.estimates import Series
 from ltjax.files import FilePath
-from ltjax.problem import InputError, Problem
+from ltjax.problem import Problem
 from ltjax.records import Log
 from ltjax.tally import Batch, Memory, Tally
 
@@ -46,6 +47,7 @@ CURVES = {
         theory.predict,
         lambda problem, *at: theory.network_lemma_block(problem.config.sizes, *at),
     ),
+    "features": Curve("ltjax.experiments.features", theory.predict, theory.subnetwork_lemma_width),
 }
 
 

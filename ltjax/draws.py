@@ -17,7 +17,7 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 import numpy as np
 
-HIDDEN, OUTPUT, TARGET = 0, 1, 2  # roles: W[neuron, input], A[output, neuron], a random w
+HIDDEN, OUTPUT, TARGET, INPUT = range(4)  # roles: W[neuron, input], A[output, neuron], w, x
 PARITY = 0x1BD11BDA  # of the key schedule
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 

@@ -27,7 +27,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from ltjax import draws
-from ltjax.problem import InputError, Problem
+from ltjax.errors import InputError
+from ltjax.problem import Problem
 from ltjax.processes import Alone, Piece
 from ltjax.tally import Batch
 

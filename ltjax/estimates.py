@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ltjax import stats
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.tally import Tally
 
 ALPHA = 0.05  # of one bar, and of all the bands of a figure together

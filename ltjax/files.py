@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 FilePath = str | os.PathLike[str]
 PICTURES = (".pdf", ".svg", ".png")

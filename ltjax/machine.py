@@ -15,7 +15,7 @@ import jaxlib
 import numpy as np
 
 import ltjax
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 BROKEN_JAXLIB = "0.10.2"  # its CPU compiler silently returns wrong values (jax issue 39103)
 SHARE = 0.5  # of the memory there is, unless another limit is asked for

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ltjax import stats
-from ltjax.problem import InputError, Problem
+from ltjax.errors import InputError
+from ltjax.problem import Problem
 from ltjax.tally import Memory, Ranges, Tally, coalesce
 
 ALPHA = 0.05  # of the interval whose half width is bounded

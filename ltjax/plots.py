@@ -27,6 +27,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from ltjax import looks
+from ltjax.errors import InputError
 from ltjax.estimates import (
     LEVEL,
     Estimate,
@@ -38,7 +39,6 @@ from ltjax.estimates import (
     estimate,
     methods,
 )
-from ltjax.problem import InputError
 
 Key = list[tuple[Any, str]]  # of a legend: handles and what they mean
 

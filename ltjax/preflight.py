@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ltjax import curves, engine, machine, plans, records, targets
+from ltjax.configs import Network, Neuron
+from ltjax.errors import InputError, WrongKernelError
 from ltjax.files import FilePath
-from ltjax.problem import Grid, InputError, Network, Neuron, Problem, WrongKernelError
+from ltjax.problem import Grid, Problem
 from ltjax.tally import Tally, complement, intersect
 
 SECONDS = 2.0  # of measuring a speed

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ltjax.problem import InputError, LostProcessError
+from ltjax.errors import InputError, LostProcessError
 from ltjax.tally import Batch
 
 HEARTBEAT = 10  # seconds of silence after which a process counts as lost

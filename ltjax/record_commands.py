@@ -51,7 +51,8 @@ class Plot:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import curves, files, records
-        from ltjax.problem import InputError, check_delta
+        from ltjax.errors import InputError
+        from ltjax.problem import check_delta
 
         check_delta(self.delta)
         files.check_output(self.out, "out")

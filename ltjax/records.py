@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ltjax.errors import InputError
 from ltjax.files import OPENING, FilePath, check_regular, open_locked, sync_folder, write_atomic
-from ltjax.problem import InputError, Problem
+from ltjax.problem import Problem
 from ltjax.tally import Batch, Ledger, Memory, Plan, Tally, check_batch, to_csv
 
 __all__ = ["Batch", "Log", "Tally", "load", "merge", "to_csv", "write_atomic"]

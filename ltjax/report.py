@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ltjax import networks, stats, theory
+from ltjax import answers, stats
 from ltjax.estimates import (
     ALPHA,
     LEVEL,
@@ -19,10 +19,8 @@ from ltjax.estimates import (
     methods,
     missing,
 )
-from ltjax.problem import MAX_WIDTH, Network, Neuron, Problem
 
 HANDFUL = 5  # widths shown of a curve
-FAMILIES = ("blocks", "shared", "pooled")
 KINDS = {
     "exact": "the exact curve",
     "bracket": "the proved bounds",
@@ -42,15 +40,7 @@ def table(one: Series, criteria: Sequence[str], every: bool, delta: float) -> st
         f"{tally.settled:,} trials settled in float64, {tally.invalid:,} broken, at most "
         f"{undecided:,} undecided in a cell shown",
     ]
-    if isinstance(config, Network):
-        there = sum(n_out * n_in for n_out, n_in in config.shapes)
-        lines.append(
-            f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
-            f"{there:,} in the target"
-        )
-        reach = networks.reach(tally.problem.weights, config.last)
-        lines.append(f"keeping nothing errs by at least {reach:.4f}")
-    lines += _stopping(one, curves)
+    lines += [*answers.facts(tally.problem), *_stopping(one, curves)]
     lines.append(f"{curves} curves tested together: all bands hold at once at {LEVEL}")
     estimates = {name: estimate(one, name, curves) for name in criteria}
     for name, seen in estimates.items():
@@ -152,67 +142,10 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
         for e, epsilon in enumerate(one.epsilons):
             band = stats.Band(seen.certified[:, e], *(end[:, e] for end in seen.band))
             found = stats.width_interval(one.widths, band, 1 - delta)
-            exact, asymptotic = _predicted(one.tally.problem, name, epsilon, delta)
+            exact, asymptotic = answers.widths(one.tally.problem, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             lines.append(
                 f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
                 f"{exact:<16} {asymptotic:<11} {one.lemma[epsilon]:.0f}"
             )
     return lines
-
-
-def _predicted(problem: Problem, name: str, epsilon: float, delta: float) -> tuple[str, str]:
-    """`predicted_widths` of a neuron; of a network the same of block sizes."""
-    config, (construction, rule) = problem.config, name.split("/")
-    if isinstance(config, Neuron):
-        return predicted_widths(problem.target, name, epsilon, delta)
-    if rule == "sup":
-        return "-", "-"
-    block, exact = theory.block_size(construction, problem.target, rule, epsilon, delta)
-    narrow = min(config.sizes[:-1]) < 2
-    order = "-" if narrow else f"{theory.asymptotic_block(rule, config.sizes, epsilon, delta):.0f}"
-    return f"{block}" if exact else f"at most {block}", order
-
-
-def predicted_widths(
-    target: Sequence[float], name: str, epsilon: float, delta: float
-) -> tuple[str, str]:
-    """Exact (or bracketed) smallest width, and the sharp asymptotic one, as text; - for none."""
-    family, rule = name.split("/")
-    if rule not in ("slides", "tight"):
-        return "-", "-"
-    eta = theory.tolerance(rule, len(target), epsilon)
-    shared = theory.sharp_width(target, eta, delta)
-    blocks = shared * len(target)
-    sharp = f"{blocks if family == 'blocks' else shared:.0f}"
-    if (shared if family == "shared" else blocks) > MAX_WIDTH:
-        return f"over {MAX_WIDTH}", sharp
-    if family == "blocks":
-        return f"{theory.blocks_width(target, eta, delta)}", sharp
-    if family == "shared":
-        return f"{theory.shared_width(target, eta, delta)}", sharp
-    low, high = theory.pooled_width(target, eta, delta)
-    return f"{low} to {high}", sharp
-
-
-def widths(problem: Problem, delta: float) -> str:
-    """What `ltjax width` answers: every construction and tolerance, without drawing anything."""
-    dim, target = problem.config.dim, problem.target
-    lines = [f"smallest width k for success 1 - {delta:g}, one neuron, d = {dim}"]
-    for epsilon in problem.grid.epsilons:
-        head = f"epsilon {epsilon:g}"
-        lines += ["", f"{head:<20} {'exact':<23} {'asymptotic':<12} leading order, worst target"]
-        for name in [f"{f}/{rule}" for rule in ("slides", "tight") for f in FAMILIES]:
-            exact, sharp = predicted_widths(target, name, epsilon, delta)
-            leading = _leading(name, dim, epsilon, delta)
-            lines.append(f"  {name:<18} {exact:<23} {sharp:<12} {leading}")
-        lines.append(f"  {'the paper: lemma':<18} {theory.lemma_width(dim, epsilon, delta)}")
-    return "\n".join(lines)
-
-
-def _leading(name: str, dim: int, epsilon: float, delta: float) -> str:
-    if dim < 2:
-        return "-"
-    family, rule = name.split("/")
-    width = theory.leading_width(rule, dim, epsilon, delta)
-    return f"{width * (dim if family == 'blocks' else 1):.0f}"

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ltjax.problem import InputError, Problem
+from ltjax.errors import InputError
+from ltjax.problem import Problem
 
 T = TypeVar("T")
 Ranges = tuple[tuple[int, int], ...]

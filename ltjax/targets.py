@@ -2,24 +2,27 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ltjax import files, networks, theory
-from ltjax.files import FilePath
-from ltjax.problem import (
+from ltjax.configs import (
     CONSTRUCTIONS,
+    DATA,
     NETWORK_CONSTRUCTIONS,
     NETWORK_RULES,
     RULES,
-    Grid,
-    InputError,
+    SEARCHES,
+    Features,
     Network,
     Neuron,
-    Problem,
-    check_seed,
     check_target,
 )
+from ltjax.errors import InputError
+from ltjax.experiments import features_host
+from ltjax.files import FilePath
+from ltjax.problem import Grid, Problem, check_seed
 
 MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target
 
@@ -104,6 +107,84 @@ def network(
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
 
 
+def features(
+    dim: int | None = None,
+    count: int = 20,
+    epsilons: Sequence[float] = (0.1, 0.05, 0.02),
+    widths: Sequence[int] | None = None,
+    target: FilePath | Sequence[float] | np.ndarray = "worst",
+    data: FilePath | tuple[np.ndarray, np.ndarray] = "gaussian",
+    activation: str = "relu",
+    law: str = "sphere",
+    radius: float = 1.0,
+    loss: str = "squared",
+    cap: float | None = None,
+    samples: int = 20_000,
+    searches: Sequence[str] = SEARCHES,
+    seed: int = 0,
+) -> Problem:
+    """The problem of keeping whole neurons so that the loss is that of `count` random features.
+
+    Args:
+        dim: input dimension d; by default that of the target or of the data, or 8.
+        count: n, the random features that set the baseline, and the neurons of a group.
+        epsilons: losses allowed beyond the baseline, in (0, 1).
+        widths: hidden neurons k; by default twelve, from one group to 80.
+        target: weights w of y = relu(w.x): worst (all of one size), random (one, by seed), a path
+            to a .npy file, or d numbers with ||w|| <= 1.
+        data: gaussian (N(0, I)), sphere, ball; or answers of one's own in place of a target: a
+            path to a .npz file of x [n, d] and y [n], or the two.
+        activation, law, radius, loss: as in `configs.Features`.
+        cap: bound C on the coefficients of the features; by default the median of the largest one
+            that is best without a bound.
+        samples: fresh inputs a trial, where the loss has no closed form.
+        searches: groups and climb, or one of them.
+        seed: 0 <= seed < 2^32.
+    """
+    check_seed(seed)
+    answers: tuple[np.ndarray, np.ndarray] | np.ndarray
+    if isinstance(data, str) and data in DATA[:-1]:
+        law_of = data
+        answers, _ = _weights(target, dim, seed)
+        d = len(answers) if dim is None else dim
+    else:
+        law_of = "file"
+        answers = x, _ = _data(data)
+        d = x.shape[1] if x.ndim == 2 else 0
+        if dim is not None and dim != d:
+            raise InputError(f"dim must be that of the data, {d}, got {dim}.")
+    grid = _grid(widths, epsilons)
+    if widths is None:
+        rising = np.unique(np.geomspace(1, 80, 12).round().astype(int)) * count
+        grid = Grid(widths=tuple(rising.tolist()), epsilons=grid.epsilons)
+    config = Features(
+        dim=d, features=count, cap=1.0 if cap is None else cap, baseline=0.0,
+        most=max(grid.widths), activation=activation, law=law, radius=radius, data=law_of,
+        loss=loss, samples=0, searches=tuple(searches),
+    )  # fmt: skip
+    if not config.exact and law_of != "file":
+        config = replace(config, samples=samples)
+    checked = config.check_target(answers)
+    cap, baseline = features_host.reference(config, config.arrays(checked), seed, cap)
+    config = replace(config, cap=cap, baseline=baseline)
+    return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="features")
+
+
+def _data(data) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and answers, from a file or as they are."""
+    if not isinstance(data, str | os.PathLike):
+        x, y = data
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    arrays = files.read_arrays(data, "data")
+    if set(arrays) != {"x", "y"}:
+        found = ", ".join(arrays) or "nothing"
+        raise InputError(f"data must hold the arrays x and y, got {found} in {data}.")
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"data must be real numbers, got {values.dtype} in {name}.")
+    return arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+
+
 def _layers(target, dim, hidden, depth) -> list[np.ndarray]:
     """The matrices of a file, or those given, with the shape that was asked for."""
     if isinstance(target, str | os.PathLike):
@@ -131,16 +212,24 @@ def _grid(widths: Sequence[int] | None, epsilons: Sequence[float]) -> Grid:
 
 
 def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
-    """Resolve a name, a file or numbers to the d weights."""
+    """Resolve a name, a file or numbers to the d weights of a neuron."""
+    values, name = _weights(target, dim, seed)
+    return check_target(values, len(values) if dim is None else dim, name)
+
+
+def _weights(target, dim: int | None, seed: int) -> tuple[np.ndarray, str]:
+    """The d weights by a name, from a file or as they are; and what to call them."""
     if not isinstance(target, str | os.PathLike):
         values, name = np.asarray(target, np.float64), "target"
     elif target in ("worst", "random"):
         dim = Neuron(dim=8 if dim is None else dim).dim
         if target == "worst":
-            return tuple(dim**-0.5 * (-1) ** i for i in range(dim))
-        return tuple(networks.random_target(seed, (dim, 1))[0][0].tolist())
+            values = np.array([dim**-0.5 * (-1) ** i for i in range(dim)])
+        else:
+            values = networks.random_target(seed, (dim, 1))[0][0]
+        name = "target"
     else:
         values, name = files.read_array(target, "target"), f"target {target}"
     if values.ndim != 1 or values.size < 1:
         raise InputError(f"{name} must be a list of d weights, got shape {list(values.shape)}.")
-    return check_target(values, len(values) if dim is None else dim, name)
+    return values, name

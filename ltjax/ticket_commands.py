@@ -52,7 +52,7 @@ class Make:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import files, machine, ticket_report, tickets
-        from ltjax.problem import FalseClaimError
+        from ltjax.errors import FalseClaimError
 
         files.check_output(self.out, "out", (".npz",))
         layers = files.read_network(self.network, "network")
@@ -93,7 +93,7 @@ class Verify:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import files, machine, ticket_report, tickets
-        from ltjax.problem import FalseClaimError
+        from ltjax.errors import FalseClaimError
 
         ticket = tickets.read(self.ticket)
         layers = files.read_network(self.network, "network")

@@ -21,9 +21,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ltjax import files
+from ltjax.configs import Network
+from ltjax.errors import InputError
 from ltjax.files import FilePath
 from ltjax.networks import block_counts, slots
-from ltjax.problem import MAX_WIDTH, InputError, Network, check_seed
+from ltjax.problem import MAX_WIDTH, check_seed
 
 FORMAT = "ltjax-ticket/1"
 
@@ -35,7 +37,7 @@ class Ticket:
     seed: of the random network, which is trial 0.
     sizes: d, n_1, ..., outputs; l + 1 numbers.
     last: linear or relu, what the last layer ends with.
-    construction: blocks or separate; `problem.Network` says what they are.
+    construction: blocks or separate; `configs.Network` says what they are.
     scales: what each layer of the target was divided by.
     blocks: block size m of each layer.
     ranks: of each layer, the kept neuron's place in its block, [side, n_out, n_in]; -1 for none.

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax import draws, problem, theory
+from ltjax import configs, draws, problem, theory
+from ltjax.errors import InputError
 from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
-from ltjax.problem import MAX_WIDTH, InputError
+from ltjax.problem import MAX_WIDTH
 from ltjax.ticket_files import Ticket, digest, read, to_bytes
 
 __all__ = [
@@ -75,7 +76,7 @@ class Verdict(NamedTuple):
 def rescale(layers: Layers) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """A network that fills the hypotheses, ||W|| <= 1 and |w| <= 1/sqrt(n_in), and the scales."""
     with np.errstate(over="ignore"):
-        scales = tuple(max(problem.hypotheses(layer)) or 1.0 for layer in layers)
+        scales = tuple(max(configs.hypotheses(layer)) or 1.0 for layer in layers)
     if not 0.0 < math.prod(scales) < math.inf:
         raise InputError(f"target must be of a size that float64 can hold, got scales {scales}.")
     return [layer / s for layer, s in zip(layers, scales, strict=True)], scales
@@ -106,10 +107,10 @@ def prune(
             the ticket is still certified; up to HALVINGS times.
     """
     sizes = (layers[0].shape[1], *map(len, layers))
-    config = problem.Network(sizes=sizes, last=last, constructions=(construction,))
+    config = configs.Network(sizes=sizes, last=last, constructions=(construction,))
     _check(seed, epsilon, delta, max_width)
     if not rescaling:
-        problem.check_network(layers, config.shapes)
+        configs.check_network(layers, config.shapes)
     scaled, scales = rescale(layers) if rescaling else (layers, (1.0,) * len(layers))
     counts = np.array(block_counts(construction, sizes))
     enough = lambda epsilon: np.array(block_sizes(scaled, epsilon / math.prod(scales), delta))
@@ -235,7 +236,7 @@ def errors(ticket: Ticket, layers: Layers) -> Pair:
     """The target divided by the scales, and the ticket as its one neighbour, in float64."""
     with np.errstate(over="ignore"):
         weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
-    problem.check_network(weights, [w.shape for w in weights], "target / scales")
+    configs.check_network(weights, [w.shape for w in weights], "target / scales")
     pairs = zip(effective(ticket), weights, strict=True)
     return Pair(weights, tuple((c - w)[None] for c, w in pairs), ticket.last)
 

@@ -98,8 +98,9 @@ def vectorised_numpy():
 def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
     """The engine as it stands: draws, search, repair, settling and counting."""
     from ltjax import engine, machine
+    from ltjax.configs import Neuron
     from ltjax.experiments import neuron
-    from ltjax.problem import Grid, Neuron, Problem
+    from ltjax.problem import Grid, Problem
 
     problem = Problem(
         config=Neuron(dim=DIM, constructions=("pooled",), rules=rules),
@@ -161,8 +162,8 @@ def floor(devices):
     from jax.sharding import Mesh, PartitionSpec
 
     from ltjax import draws, machine
+    from ltjax.configs import Neuron
     from ltjax.experiments import neuron
-    from ltjax.problem import Neuron
 
     on = machine.devices("cpu")[:devices]
     lanes = neuron.lanes(Neuron(dim=DIM))

@@ -25,9 +25,9 @@ from bench import words_alone
 
 import ltjax
 from ltjax import draws, engine, machine, tickets
+from ltjax.configs import hypotheses
 from ltjax.experiments import network as experiment
 from ltjax.networks import Pair, difference
-from ltjax.problem import hypotheses
 from ltjax.supnorm import ascent, certificate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

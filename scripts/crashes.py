@@ -24,7 +24,7 @@ from typing import NamedTuple
 import layouts
 
 from ltjax import records
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 CURVE = ["curve", *layouts.SMALL.split(), "--quiet"]
 WHOLE = 2000  # trials of a run that may end

@@ -13,9 +13,11 @@ from scipy import stats as laws
 
 from ltjax import looks
 from ltjax.charts import KINDS, POINTS, Line, Panel, chart, estimated, law, measured
+from ltjax.configs import Neuron
+from ltjax.errors import InputError
 from ltjax.estimates import Series, needed, sources
 from ltjax.plots import render
-from ltjax.problem import Grid, InputError, Neuron, Problem
+from ltjax.problem import Grid, Problem
 from ltjax.stats import WidthInterval
 from ltjax.tally import Tally
 

@@ -8,7 +8,7 @@ import pytest
 
 import ltjax
 from ltjax import curves, plans, records, tally, theory
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 FEW = {"epsilons": (0.5,), "widths": (8, 20), "constructions": ("blocks",), "rules": ("tight",)}
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from ltjax import engine, stats, theory
+from ltjax.configs import Neuron
+from ltjax.errors import InputError, WrongKernelError
 from ltjax.experiments import neuron
-from ltjax.problem import Grid, InputError, Neuron, Problem, WrongKernelError
+from ltjax.problem import Grid, Problem
 from ltjax.processes import Alone
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one, in each statistical test
@@ -432,7 +434,8 @@ LARGE = """
 import resource, sys
 from ltjax import engine, machine
 from ltjax.experiments import neuron
-from ltjax.problem import Grid, Neuron, Problem
+from ltjax.configs import Neuron
+from ltjax.problem import Grid, Problem
 trials, *widths = map(int, sys.argv[1:])
 for width in widths:
     problem = Problem(config=Neuron(dim=16), target=tuple(0.25 - 0.03 * i for i in range(16)),

@@ -13,76 +13,87 @@ PACKAGE = Path(ltjax.__file__).parent
 
 # Every module after all that it may import.
 MAY_IMPORT = {
-    "problem": "",
+    "errors": "",
+    "configs": "errors",
+    "problem": "configs errors",
     "draws": "",
     "stats": "",
     "looks": "",
     "networks": "draws",
     "theory.product": "",
     "theory.partition": "theory.product",
-    "theory.tails": "problem theory.partition theory.product",
+    "theory.tails": "errors theory.partition theory.product",
     "theory.pool": "theory.partition theory.product theory.tails",
-    "theory.layers": "problem theory.partition theory.pool theory.product",
-    "theory.widths": "problem theory.layers theory.partition theory.pool theory.product",
+    "theory.layers": "errors theory.partition theory.pool theory.product",
+    "theory.widths": "errors problem theory.layers theory.partition theory.pool theory.product",
+    "theory.features": "errors theory.product",
+    "theory.harmonics": "errors theory.product",
+    "theory.subnetworks": "configs errors problem theory.features theory.product",
     "theory.prediction": (
-        "problem theory.layers theory.partition theory.pool theory.product theory.widths"
+        "configs problem theory.layers theory.partition theory.pool theory.product "
+        "theory.subnetworks theory.widths"
     ),
     "theory": (
-        "theory.layers theory.partition theory.pool theory.prediction theory.product theory.tails "
-        "theory.widths"
+        "theory.features theory.harmonics theory.layers theory.partition theory.pool "
+        "theory.prediction theory.product theory.subnetworks theory.tails theory.widths"
     ),
-    "tally": "problem",
-    "plans": "problem stats tally",
-    "files": "problem",
-    "records": "files problem tally",
-    "estimates": "problem stats tally",
-    "report": "estimates networks problem stats theory",
-    "plots": "estimates looks problem",
-    "charts": "estimates looks plots problem stats",
+    "tally": "errors problem",
+    "plans": "errors problem stats tally",
+    "files": "errors",
+    "records": "errors files problem tally",
+    "estimates": "errors stats tally",
+    "answers": "configs networks problem theory",
+    "report": "answers estimates stats",
+    "plots": "errors estimates looks",
+    "charts": "errors estimates looks plots stats",
     "search": "",
     "search.nearest": "draws",
     "search.matching": "search.nearest",
+    "search.neurons": "",
     "supnorm": "",
     "supnorm.exact": "networks",
     "supnorm.certificate": "networks supnorm.exact",
     "supnorm.ascent": "networks",
     "experiments": "",
     "experiments.crowd": "",
-    "experiments.neuron_host": "networks problem search.matching supnorm.exact",
+    "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
     "experiments.neuron": (
-        "experiments.crowd experiments.neuron_host problem search.matching search.nearest "
+        "configs experiments.crowd experiments.neuron_host search.matching search.nearest "
         "supnorm.exact"
     ),
     "experiments.network_host": (
-        "networks problem supnorm.ascent supnorm.certificate supnorm.exact"
+        "configs errors networks problem supnorm.ascent supnorm.certificate supnorm.exact"
     ),
     "experiments.network": (
-        "experiments.crowd experiments.network_host networks problem search.nearest "
+        "configs experiments.crowd experiments.network_host networks search.nearest "
         "supnorm.ascent supnorm.certificate"
     ),
-    "machine": "problem",
-    "processes": "problem tally",
-    "engine": "draws problem processes tally",
-    "ticket_files": "files networks problem",
+    "experiments.features_host": "configs draws errors problem supnorm.exact",
+    "experiments.features": "configs experiments.features_host search.neurons",
+    "machine": "errors",
+    "processes": "errors tally",
+    "engine": "draws errors problem processes tally",
+    "ticket_files": "configs errors files networks problem",
     "tickets": (
-        "draws networks problem search.nearest supnorm.ascent supnorm.certificate theory "
-        "ticket_files"
+        "configs draws errors networks problem search.nearest supnorm.ascent "
+        "supnorm.certificate theory ticket_files"
     ),
     "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
-    "targets": "files networks problem theory",
+    "targets": "configs errors experiments.features_host files networks problem theory",
     "curves": (
-        "engine estimates files machine plans plots problem processes records report tally theory"
+        "engine errors estimates files machine plans plots problem processes records report "
+        "tally theory"
     ),
-    "preflight": "curves engine files machine plans problem records tally targets",
+    "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
-    "curve_commands": "curves files flags machine plans preflight problem processes targets",
-    "record_commands": "curves files flags problem records report",
-    "ticket_commands": "files flags machine problem ticket_report tickets",
+    "curve_commands": "curves errors files flags machine plans preflight problem processes targets",
+    "record_commands": "curves errors files flags problem records report",
+    "ticket_commands": "errors files flags machine ticket_report tickets",
     "commands": (
-        "curve_commands flags machine preflight problem record_commands report targets "
+        "answers curve_commands flags machine preflight problem record_commands targets "
         "ticket_commands"
     ),
-    "cli": "commands problem",
+    "cli": "commands errors",
 }
 MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
 
@@ -155,9 +166,9 @@ def test_prediction_and_measurement_never_see_each_other():
 
 
 def test_few_modules_import_the_heavy_libraries():
-    kernels = {"search.nearest", "search.matching", "experiments.crowd"}
+    kernels = {"search.nearest", "search.matching", "search.neurons", "experiments.crowd"}
     kernels |= {f"supnorm.{name}" for name in ("exact", "certificate", "ascent")}
-    kernels |= {"experiments.neuron", "experiments.network"}
+    kernels |= {f"experiments.{name}" for name in ("neuron", "network", "features")}
     assert importers("jax") == kernels | {"engine", "machine", "processes", "tickets"}
     assert importers("matplotlib") == {"plots", "charts"}
 

@@ -12,7 +12,7 @@ import pytest
 from test_cli import SMALL, call, counts, shell
 
 from ltjax import machine
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 CPU = jax.devices("cpu")
 GIB = 2**30

@@ -28,7 +28,7 @@ from test_records import (
 )
 
 from ltjax import records
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 TORN = b'{"kind":"batch","start":70,"st'
 

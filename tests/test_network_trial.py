@@ -10,9 +10,11 @@ import pytest
 from oracles import ball
 
 from ltjax import draws, engine, networks, stats, theory
+from ltjax.configs import Network
+from ltjax.errors import WrongKernelError
 from ltjax.experiments import network as experiment
 from ltjax.experiments import network_host
-from ltjax.problem import Grid, Network, Problem, WrongKernelError
+from ltjax.problem import Grid, Problem
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one
 CPU = jax.devices("cpu")

@@ -9,8 +9,9 @@ import pytest
 from oracles import ball, supremum
 
 from ltjax import draws, networks
+from ltjax.configs import LASTS, Neuron
 from ltjax.experiments import neuron
-from ltjax.problem import LASTS, Grid, Neuron, Problem
+from ltjax.problem import Grid, Problem
 
 TRIALS = np.array([0, 1, 2, 3, 77, 1000, 2**31, 2**32 - 1], np.uint32)
 TARGETS = {1: (0.7,), 2: (0.55, -0.2), 3: (0.5, -0.2, 0.02), 5: (0.4, -0.3, 0.2, 0.03, -0.1)}

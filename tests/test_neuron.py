@@ -9,8 +9,10 @@ import pytest
 from oracles import bottleneck, brute_force
 
 from ltjax import draws, networks
+from ltjax.configs import Neuron
+from ltjax.errors import WrongKernelError
 from ltjax.experiments import neuron
-from ltjax.problem import Grid, Neuron, Problem, WrongKernelError
+from ltjax.problem import Grid, Problem
 
 TRIALS = np.arange(500, 524, dtype=np.uint32)
 # One weight is always smaller than some tolerance, so that slots stay empty on purpose.

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from ltjax import estimates, plans, stats
+from ltjax.configs import Network, Neuron
+from ltjax.errors import InputError
 from ltjax.plans import Shard
-from ltjax.problem import Grid, InputError, Network, Neuron, Problem
+from ltjax.problem import Grid, Problem
 from ltjax.tally import Batch, Memory
 
 PROBLEM = Problem(

@@ -16,9 +16,11 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from ltjax import looks, stats
+from ltjax.configs import Neuron
+from ltjax.errors import InputError
 from ltjax.estimates import Series, estimate
 from ltjax.plots import curve, figure, render
-from ltjax.problem import Grid, InputError, Neuron, Problem
+from ltjax.problem import Grid, Problem
 from ltjax.tally import Tally
 
 WIDTHS = (16, 64, 128, 1024, 4096)

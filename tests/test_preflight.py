@@ -9,7 +9,7 @@ from test_cli import call
 
 import ltjax
 from ltjax import curves, engine, machine, plans, preflight, targets
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.tally import Batch
 
 FEW = {"epsilons": (0.5,), "widths": (8, 20), "constructions": ("blocks",), "rules": ("tight",)}

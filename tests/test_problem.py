@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltjax.problem import MAX_DIM, MAX_WIDTH, Grid, InputError, Network, Neuron, Problem
+from ltjax.configs import MAX_DIM, Network, Neuron
+from ltjax.errors import InputError
+from ltjax.problem import MAX_WIDTH, Grid, Problem
 
 PROBLEM = Problem(
     config=Neuron(dim=3),

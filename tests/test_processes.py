@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from test_cli import SMALL, call, counts, shell, unusable
 
 from ltjax import processes, records, targets
-from ltjax.problem import LostProcessError
+from ltjax.errors import LostProcessError
 from ltjax.tally import Batch
 
 SECONDS = 60.0  # within which a handful of processes starts, on a busy machine

@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltjax import files, records, tally
-from ltjax.problem import Grid, InputError, Neuron, Problem
+from ltjax.configs import Neuron
+from ltjax.errors import InputError
+from ltjax.problem import Grid, Problem
 
 PROBLEM = Problem(
     config=Neuron(dim=2, constructions=("blocks",)),
@@ -531,7 +533,8 @@ WRITER = """
 import sys
 import numpy as np
 from ltjax import records
-from ltjax.problem import Grid, Neuron, Problem
+from ltjax.configs import Neuron
+from ltjax.problem import Grid, Problem
 
 problem = Problem(
     config=Neuron(dim=2, constructions=("blocks",)),

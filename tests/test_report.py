@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from ltjax import curves, report, targets, theory
+from ltjax import answers, curves, report, targets, theory
+from ltjax.configs import Neuron
 from ltjax.estimates import Series, caption
-from ltjax.problem import Grid, Neuron, Problem
+from ltjax.problem import Grid, Problem
 from ltjax.tally import Tally
 
 WIDTHS = (8, 16, 32, 64, 128)
@@ -258,7 +259,7 @@ def test_lines_fit_a_page_and_are_ascii(criterion, anytime, until):
 
 
 def test_the_answer_of_width():
-    text = report.widths(problem(), 0.05)
+    text = answers.table(problem(), 0.05)
     for name in ("blocks/slides", "shared/tight"):
         family, rule = name.split("/")
         width = {"blocks": theory.blocks_width, "shared": theory.shared_width}[family]
@@ -275,7 +276,7 @@ def test_the_answer_of_width():
 
 
 def test_one_dimension_has_no_leading_order():
-    text = report.widths(targets.neuron(dim=1, epsilons=(0.1,), widths=(1,)), 0.05)
+    text = answers.table(targets.neuron(dim=1, epsilons=(0.1,), widths=(1,)), 0.05)
     assert all(row[-1] == "-" for row in rows(text, "  blocks"))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import ltjax
 from ltjax import plans
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.records import Log
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

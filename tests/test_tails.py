@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltjax import stats, theory
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.theory import pool, tails
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one, in each statistical test

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from ltjax import stats, theory
-from ltjax.problem import Grid, InputError, Neuron, Problem
+from ltjax.configs import Neuron
+from ltjax.errors import InputError
+from ltjax.problem import Grid, Problem
 from ltjax.theory import pool
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one, in each statistical test

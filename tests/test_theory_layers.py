@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltjax import networks, stats, theory
-from ltjax.problem import Grid, InputError, Network, Problem
+from ltjax.configs import Network
+from ltjax.errors import InputError
+from ltjax.problem import Grid, Problem
 from ltjax.theory import layers, pool, prediction
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one, in each statistical test

@@ -17,7 +17,7 @@ from oracles import ball
 from scipy import stats
 
 from ltjax import files, networks, problem, theory, ticket_report, tickets
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 SIZES, EPSILON = (3, 5, 4, 2), 0.3

@@ -2,7 +2,7 @@
 
 Theorem 1 of the paper: every layer is pruned by the construction of one neuron, once for each of
 its outputs. A trial does so at every block size of the grid; the rules that turn slot errors into
-an error over the unit ball are those of `problem.Network`.
+an error over the unit ball are those of `configs.Network`.
 
 This is the device's part, in float32 with its slack; `network_host` settles in float64 what that
 leaves open.
@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.configs import Network
 from ltjax.experiments import crowd
 from ltjax.experiments.network_host import check, pair_of, settle, slot_rule
 from ltjax.networks import Pair, block_counts, slots
-from ltjax.problem import Network
 from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate
 

@@ -9,8 +9,10 @@ import math
 import numpy as np
 
 from ltjax import networks
+from ltjax.configs import Network
+from ltjax.errors import WrongKernelError
 from ltjax.networks import Pair
-from ltjax.problem import Network, Problem, WrongKernelError
+from ltjax.problem import Problem
 from ltjax.supnorm import ascent, certificate
 from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
 
@@ -30,7 +32,7 @@ def slot_rule(rule: str, shapes, worst, xp=np):
     """The error over the ball that a rule reads off the worst slot error of each layer.
 
     Args:
-        rule: slides or tight; `problem.Network` says what they are.
+        rule: slides or tight; `configs.Network` says what they are.
         worst: one number a layer, [layer].
         xp: numpy, or the module that speaks its language to jax.
     """
@@ -41,24 +43,19 @@ def slot_rule(rule: str, shapes, worst, xp=np):
     return xp.expm1(depth * xp.log1p(xp.max(xp.sqrt(n_in * n_out) * worst)))
 
 
-def _config(problem: Problem) -> Network:
-    assert isinstance(problem.config, Network)
-    return problem.config
-
-
-def pair_of(problem: Problem, trials, neurons) -> Pair:
+def pair_of(problem: Problem[Network], trials, neurons) -> Pair:
     """The target and these tickets [n, slot] of it, in float64."""
     weights = problem.weights
     errors = tuple(
         networks.ticket_errors(problem.seed, trials, kept, target, i)
         for i, (kept, target) in enumerate(
-            zip(layers(neurons, _config(problem).sizes), weights, strict=True)
+            zip(layers(neurons, problem.config.sizes), weights, strict=True)
         )
     )
-    return Pair(weights, errors, _config(problem).last)
+    return Pair(weights, errors, problem.config.last)
 
 
-def check(problem: Problem, trials, lower, upper, neurons, points) -> None:
+def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> None:
     """Known-answer check of the compiled kernel: the first of these trials against the host.
 
     Raises:
@@ -67,7 +64,7 @@ def check(problem: Problem, trials, lower, upper, neurons, points) -> None:
     widths = np.array(problem.grid.widths)
     for c, criterion in enumerate(problem.criteria):
         construction, rule = criterion.name.split("/")
-        most = max(networks.block_counts(construction, _config(problem).sizes))
+        most = max(networks.block_counts(construction, problem.config.sizes))
         k = max(int(np.searchsorted(widths * most, CHECKED_WIDTH)) - 1, 0)
         low, high = lower[0, c, k], upper[0, c, k]
         if rule == "sup":
@@ -88,7 +85,7 @@ def check(problem: Problem, trials, lower, upper, neurons, points) -> None:
             )
 
 
-def settle(problem: Problem, trials, lower, upper, neurons, points):
+def settle(problem: Problem[Network], trials, lower, upper, neurons, points):
     """Narrow the brackets in float64, as far as an epsilon lies inside one.
 
     Args:
@@ -157,9 +154,9 @@ def _ascent(pair, wanted):
     return ascent.lower(pair, wanted)[0], np.inf
 
 
-def _slots(problem: Problem, trial, construction, rule, block: int) -> float:
+def _slots(problem: Problem[Network], trial, construction, rule, block: int) -> float:
     """A slot rule of one trial by its definition, from whole layers drawn again."""
-    sizes = _config(problem).sizes
+    sizes = problem.config.sizes
     shapes, counts = networks.slots(sizes), networks.block_counts(construction, sizes)
     worst = np.zeros(len(counts))
     for i, (target, shape, count) in enumerate(zip(problem.weights, shapes, counts, strict=True)):
@@ -170,7 +167,7 @@ def _slots(problem: Problem, trial, construction, rule, block: int) -> float:
             found = _nearest(problem.seed, trial, i, neurons, target, construction)
             nearest = np.minimum(nearest, found[: len(nearest)])
         worst[i] = nearest.max()
-    return float(slot_rule(rule, _config(problem).shapes, worst))
+    return float(slot_rule(rule, problem.config.shapes, worst))
 
 
 def _nearest(seed, trial, layer, neurons, target, construction) -> np.ndarray:

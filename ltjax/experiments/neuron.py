@@ -2,7 +2,7 @@
 
 The proof's construction, at every width of the grid: for each input i keep one neuron with
 W_ji > 0 and one with W_ji < 0 whose path products A_j W_ji come nearest to w_i. The rules that turn
-slot errors into an error over the unit ball are those of `problem.Neuron.criteria`.
+slot errors into an error over the unit ball are those of `configs.Neuron.criteria`.
 
 This is the device's part, in float32 with its slack; `neuron_host` settles in float64 what that
 leaves open.
@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.configs import Neuron
 from ltjax.experiments import crowd
 from ltjax.experiments.neuron_host import check, settle, slot_scale
-from ltjax.problem import Neuron
 from ltjax.search import matching, nearest
 from ltjax.supnorm import exact
 

@@ -7,7 +7,9 @@ the slack of float32, inside the bracket of a repaired matching, or inside the b
 import numpy as np
 
 from ltjax import networks
-from ltjax.problem import Problem, WrongKernelError
+from ltjax.configs import Neuron
+from ltjax.errors import WrongKernelError
+from ltjax.problem import Problem
 from ltjax.search import matching
 from ltjax.supnorm import exact
 
@@ -15,7 +17,7 @@ CHECKED_WIDTH = 2**14  # the widest network that a known-answer check draws
 DRAWN_AT_ONCE = 2**17  # hidden weights that the host holds
 
 
-def check(problem: Problem, trials, lower, upper, neurons) -> None:
+def check(problem: Problem[Neuron], trials, lower, upper, neurons) -> None:
     """Known-answer check of the compiled kernel: the first of these trials against the host.
 
     Raises:
@@ -49,7 +51,7 @@ def check(problem: Problem, trials, lower, upper, neurons) -> None:
             )
 
 
-def settle(problem: Problem, trials, lower, upper, neurons):
+def settle(problem: Problem[Neuron], trials, lower, upper, neurons):
     """Narrow the brackets in float64 until no epsilon lies inside one.
 
     Args:

@@ -3,11 +3,20 @@
 This package never sees a simulation, and none sees it: they meet in plots, claims and tests.
 """
 
+from ltjax.theory.features import best_coefficients, residuals, squared_loss
+from ltjax.theory.harmonics import least_features, least_residual
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
 from ltjax.theory.partition import Odds, block_sizes, blocks, blocks_l2, both_slots
 from ltjax.theory.pool import shared
 from ltjax.theory.prediction import Prediction, predict
 from ltjax.theory.product import hit_probability, match_probability, product_cdf
+from ltjax.theory.subnetworks import (
+    groups_needed,
+    subnetwork_lemma_width,
+    subnetwork_success,
+    subnetwork_variance,
+    variance_bound,
+)
 from ltjax.theory.tails import tail
 from ltjax.theory.widths import (
     BlockSize,
@@ -34,6 +43,7 @@ __all__ = [
     "Prediction",
     "active_weights_bound",
     "asymptotic_block",
+    "best_coefficients",
     "block_size",
     "block_sizes",
     "blocks",
@@ -43,10 +53,13 @@ __all__ = [
     "coordinate_lemma_width",
     "default_block_sizes",
     "default_widths",
+    "groups_needed",
     "hit_probability",
     "layer_block_size",
     "layer_odds",
     "leading_width",
+    "least_features",
+    "least_residual",
     "lemma_width",
     "match_probability",
     "network_lemma_block",
@@ -55,10 +68,16 @@ __all__ = [
     "pooled_width",
     "predict",
     "product_cdf",
+    "residuals",
     "shared",
     "shared_width",
     "sharp_width",
     "slot_tolerance",
+    "squared_loss",
+    "subnetwork_lemma_width",
+    "subnetwork_success",
+    "subnetwork_variance",
     "tail",
     "tolerance",
+    "variance_bound",
 ]

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.theory import partition, pool, product
 from ltjax.theory.partition import Odds
 from ltjax.theory.pool import OddsLaw

@@ -1,12 +1,13 @@
 """What theory says of every criterion of a problem, on its grid of widths and epsilons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.problem import Neuron, Problem
-from ltjax.theory import layers, partition, pool, product, widths
+from ltjax.configs import Features, Network, Neuron
+from ltjax.problem import Problem
+from ltjax.theory import layers, partition, pool, product, subnetworks, widths
 from ltjax.theory.layers import Target
 from ltjax.theory.partition import Odds
 
@@ -48,23 +49,25 @@ def predict(problem: Problem) -> dict[str, Prediction]:
 
         */sup        >= */tight, whose slots keep the supremum below epsilon: the proof is that of
                      `layers.slot_tolerance`, and holds for every ticket within the tolerance.
+
+    Of whole neurons, where the loss is known exactly and not from fresh inputs:
+
+        groups/*     by `subnetworks.subnetwork_success`, of the L0 that the problem names.
+        climb/squared >= groups/squared, as it ends no worse than it began, in squared loss.
     """
-    if isinstance(problem.config, Neuron):
-        curves = _neuron_curves(problem, problem.config)
-    else:
-        curves = _network_curves(problem)
+    curves = CURVES[problem.experiment](problem)
     names = [name for name, _ in problem.criteria if name in curves]
     return {name: Prediction(name, *curves[name]) for name in names}
 
 
-def _neuron_curves(problem: Problem, config: Neuron) -> Curves:
+def _neuron_curves(problem: Problem[Neuron]) -> Curves:
     curves = _blocks_curves(problem)
-    if "pooled" in config.constructions:
+    if "pooled" in problem.config.constructions:
         curves |= _pooled_curves(problem, curves)
     return curves
 
 
-def _network_curves(problem: Problem) -> Curves:
+def _network_curves(problem: Problem[Network]) -> Curves:
     asked, shapes = problem.config.rules, layers.shapes(problem.target)
     m = np.asarray(problem.grid.widths)
     curves: Curves = {}
@@ -76,6 +79,17 @@ def _network_curves(problem: Problem) -> Curves:
         if "sup" in asked:
             lower = curves[f"{construction}/tight"][1]
             curves[f"{construction}/sup"] = "lower", lower, np.ones_like(lower)
+    return curves
+
+
+def _features_curves(problem: Problem[Features]) -> Curves:
+    if problem.config.samples:
+        return {}
+    lower = subnetworks.subnetwork_success(problem)
+    above = np.ones_like(lower)
+    curves: Curves = {f"groups/{problem.config.loss}": ("lower", lower, above)}
+    if problem.config.loss == "squared":
+        curves["climb/squared"] = "lower", lower, above
     return curves
 
 
@@ -106,14 +120,14 @@ def _box_rules(asked: Sequence[str], bounded: str) -> list[str]:
     return [r for r in ("slides", "tight") if r in asked or (r == "tight" and bounded in asked)]
 
 
-def _etas(problem: Problem) -> dict[str, list[float]]:
+def _etas(problem: Problem[Neuron]) -> dict[str, list[float]]:
     """Tolerances by epsilon for the box rules of a neuron."""
     rules = _box_rules(problem.config.rules, bounded="l2")
     dim, epsilons = problem.config.dim, problem.grid.epsilons
     return {rule: [widths.tolerance(rule, dim, e) for e in epsilons] for rule in rules}
 
 
-def _blocks_curves(problem: Problem) -> Curves:
+def _blocks_curves(problem: Problem[Neuron]) -> Curves:
     target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
     for rule, etas in _etas(problem).items():
@@ -127,7 +141,7 @@ def _blocks_curves(problem: Problem) -> Curves:
     return curves
 
 
-def _pooled_curves(problem: Problem, blocks: Curves) -> Curves:
+def _pooled_curves(problem: Problem[Neuron], blocks: Curves) -> Curves:
     target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
     for rule, etas in _etas(problem).items():
@@ -164,3 +178,10 @@ def shared_bounds(target: np.ndarray, eta: float, ks: np.ndarray) -> Bounds:
     floor = np.maximum(partition.blocks(target, eta, ks).success, union)
     ceiling = partition.both_slots(np.min(p), ks)[0]
     return _interval(odds, floor, ceiling)
+
+
+CURVES: dict[str, Callable[[Problem], Curves]] = {
+    "neuron": _neuron_curves,
+    "network": _network_curves,
+    "features": _features_curves,
+}

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.problem import InputError
+from ltjax.errors import InputError
 from ltjax.theory import partition, product
 from ltjax.theory.partition import Odds
 from ltjax.theory.product import Numbers

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from ltjax.problem import MAX_WIDTH, InputError, check_delta
+from ltjax.errors import InputError
+from ltjax.problem import MAX_WIDTH, check_delta
 from ltjax.theory import layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
