@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ltjax import networks, theory
-from ltjax.configs import Features, Network, Neuron
+from ltjax.configs import SUPREMA, Features, Network, Neuron, Training
 from ltjax.problem import MAX_WIDTH, Problem
 
 FAMILIES = ("blocks", "shared", "pooled")
@@ -29,6 +29,11 @@ def facts(problem: Problem) -> list[str]:
             f"inputs: {config.data}; the loss is "
             + (f"estimated from {config.samples:,} a trial" if config.samples else "exact"),
         ]
+    if isinstance(config, Training):
+        return [
+            f"{config.data}, {config.hidden} hidden of a width, {config.steps} steps of "
+            f"{config.batch} examples; epsilon is test accuracy lost against the dense network"
+        ]
     return []
 
 
@@ -37,7 +42,7 @@ def widths(problem: Problem, name: str, epsilon: float, delta: float) -> tuple[s
     config, (construction, rule) = problem.config, name.split("/")
     if isinstance(config, Neuron):
         return neuron_widths(problem.target, name, epsilon, delta)
-    if isinstance(config, Features) or rule == "sup":
+    if not isinstance(config, Network) or rule in SUPREMA:
         return NONE
     block, exact = theory.block_size(construction, problem.target, rule, epsilon, delta)
     narrow = min(config.sizes[:-1]) < 2

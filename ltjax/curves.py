@@ -33,7 +33,12 @@ class Curve(NamedTuple):
 
     experiment: str
     predict: Callable[[Problem], Mapping[str, theory.Prediction]]
-    lemma: Callable[[Problem, float, float], int]  # width promised for epsilon and delta
+    lemma: Callable[[Problem, float, float], int] | None  # width promised for epsilon and delta
+
+
+def _nothing(problem: Problem) -> Mapping[str, theory.Prediction]:
+    """What theory says of networks found by training."""
+    return {}
 
 
 CURVES = {
@@ -48,6 +53,8 @@ CURVES = {
         lambda problem, *at: theory.network_lemma_block(problem.config.sizes, *at),
     ),
     "features": Curve("ltjax.experiments.features", theory.predict, theory.subnetwork_lemma_width),
+    "imp": Curve("ltjax.experiments.imp", _nothing, None),
+    "popup": Curve("ltjax.experiments.popup", _nothing, None),
 }
 
 
@@ -146,7 +153,7 @@ def series(tally: Tally, label: str = "the record", delta: float = DELTA) -> Ser
         label=label,
         tally=tally,
         predictions=tuple(predict(problem).values()),
-        lemma={e: lemma(problem, e, delta) for e in problem.grid.epsilons},
+        lemma={e: lemma(problem, e, delta) for e in problem.grid.epsilons} if lemma else {},
     )
 
 

@@ -11,7 +11,7 @@ An experiment is a module with
     settle(problem, trials, *outcome) -> (lower, upper)   float64, on the host
 
 where an Outcome begins with the fields lower and upper, a bracket on the error achieved by each
-[criterion, width].
+[criterion, width]; what else it has are arrays, or trees of them.
 """
 
 import math
@@ -154,9 +154,8 @@ def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
         if start + size < stop:
             under_way.append(step(start + size))
         trials = np.arange(start, min(start + size, stop))
-        outcome, ends = (
-            tuple(np.asarray(x)[: len(trials)] for x in part) for part in under_way.pop(0)
-        )
+        here = lambda x: np.asarray(x)[: len(trials)]  # noqa: B023  used at once
+        outcome, ends = jax.tree.map(here, under_way.pop(0))
         if not checked:
             experiment.check(problem, trials, *outcome)
             checked = True
@@ -186,7 +185,8 @@ def count(experiment: ModuleType, problem: Problem, trials, outcome, ends) -> Ba
     certified, refuted = (np.array(x) for x in ends)
     at = np.flatnonzero((certified + refuted < len(epsilons)).any(axis=(1, 2)))
     if len(at):
-        lower, upper = experiment.settle(problem, trials[at], *(x[at] for x in outcome))
+        open_ones = jax.tree.map(lambda x: x[at], tuple(outcome))
+        lower, upper = experiment.settle(problem, trials[at], *open_ones)
         certified[at], refuted[at] = verdicts(lower, upper, epsilons)
     # A trial with a NaN anywhere is broken as a whole: it counts, and in no cell as a success.
     broken = np.isnan(outcome[0]).any(axis=(1, 2)) | np.isnan(outcome[1]).any(axis=(1, 2))

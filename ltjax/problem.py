@@ -20,7 +20,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
-from ltjax.configs import CONFIGS, Config, Criterion
+from ltjax.configs import CONFIGS, Config, Criterion, Training
 from ltjax.errors import InputError
 
 MAX_WIDTH = 2**30  # neurons are numbered by non-negative int32, with room for the last chunk
@@ -50,7 +50,7 @@ class Grid:
         object.__setattr__(self, "epsilons", epsilons)
 
 
-Configured = TypeVar("Configured", bound=Config)
+Configured = TypeVar("Configured", bound="Config | Training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,14 @@ class Problem(Generic[Configured]):
         if not isinstance(self.config, CONFIGS[self.experiment]):
             raise InputError(f"config must be that of a {self.experiment}, got {self.config!r}.")
         object.__setattr__(self, "target", self.config.check_target(self.target))
+        if getattr(self.config, "widths", self.grid.widths) != self.grid.widths:
+            raise InputError(
+                f"widths must be those of the networks, {self.config.widths}, "
+                f"got {self.grid.widths}."
+            )
+        most = getattr(self.config, "most", MAX_WIDTH)
+        if max(self.grid.widths) > most:
+            raise InputError(f"widths must be at most {most}, got {max(self.grid.widths)}.")
         widest = max(self.grid.widths) * self.config.most_blocks
         if widest > MAX_WIDTH:
             raise InputError(f"blocks must make at most {MAX_WIDTH} neurons a layer, got {widest}.")

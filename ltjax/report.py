@@ -144,8 +144,9 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             found = stats.width_interval(one.widths, band, 1 - delta)
             exact, asymptotic = answers.widths(one.tally.problem, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
+            promised = f"{one.lemma[epsilon]:.0f}" if epsilon in one.lemma else "-"
             lines.append(
                 f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
-                f"{exact:<16} {asymptotic:<11} {one.lemma[epsilon]:.0f}"
+                f"{exact:<16} {asymptotic:<11} {promised}"
             )
     return lines

@@ -6,21 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from ltjax import files, networks, theory
+from ltjax import datasets, files, networks, theory
 from ltjax.configs import (
     CONSTRUCTIONS,
     DATA,
+    MAX_FEATURES,
     NETWORK_CONSTRUCTIONS,
-    NETWORK_RULES,
     RULES,
     SEARCHES,
     Features,
+    Imp,
     Network,
     Neuron,
+    Popup,
     check_target,
 )
 from ltjax.errors import InputError
-from ltjax.experiments import features_host
 from ltjax.files import FilePath
 from ltjax.problem import Grid, Problem, check_seed
 
@@ -67,7 +68,7 @@ def network(
     target: FilePath | Sequence[np.ndarray] = "worst",
     last: str = "linear",
     constructions: Sequence[str] = NETWORK_CONSTRUCTIONS,
-    rules: Sequence[str] = NETWORK_RULES,
+    rules: Sequence[str] = Network.rules,
     seed: int = 0,
 ) -> Problem:
     """The problem of pruning a random network of depth 2 l to a network of l layers.
@@ -81,7 +82,7 @@ def network(
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
         constructions: blocks and separate, or one of them.
-        rules: of slides, tight and sup; sup is the dearest.
+        rules: of slides, tight, sup and tree, each dearer than the one before.
         seed: 0 <= seed < 2^32.
     """
     check_seed(seed)
@@ -141,6 +142,8 @@ def features(
         searches: groups and climb, or one of them.
         seed: 0 <= seed < 2^32.
     """
+    from ltjax.experiments import features_host  # the way to jax
+
     check_seed(seed)
     answers: tuple[np.ndarray, np.ndarray] | np.ndarray
     if isinstance(data, str) and data in DATA[:-1]:
@@ -149,6 +152,8 @@ def features(
         d = len(answers) if dim is None else dim
     else:
         law_of = "file"
+        if not (isinstance(target, str) and target == "worst"):
+            raise InputError(f"target must be left out where data holds the answers, got {target}.")
         answers = x, _ = _data(data)
         d = x.shape[1] if x.ndim == 2 else 0
         if dim is not None and dim != d:
@@ -156,7 +161,8 @@ def features(
     grid = _grid(widths, epsilons)
     if widths is None:
         rising = np.unique(np.geomspace(1, 80, 12).round().astype(int)) * count
-        grid = Grid(widths=tuple(rising.tolist()), epsilons=grid.epsilons)
+        held = rising[rising <= MAX_FEATURES].tolist() or [count]
+        grid = Grid(widths=tuple(held), epsilons=grid.epsilons)
     config = Features(
         dim=d, features=count, cap=1.0 if cap is None else cap, baseline=0.0,
         most=max(grid.widths), activation=activation, law=law, radius=radius, data=law_of,
@@ -170,11 +176,62 @@ def features(
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="features")
 
 
+def imp(
+    data: FilePath | Sequence[np.ndarray] = "digits",
+    widths: Sequence[int] = (64, 128, 256),
+    keeps: Sequence[float] = (0.8, 0.5, 0.2, 0.1, 0.05),
+    within: Sequence[float] = (0.05, 0.02, 0.01),
+    seed: int = 0,
+    **settings,
+) -> Problem:
+    """The problem of finding winning tickets by training.
+
+    Args:
+        data: digits, breast_cancer or wine (of scikit-learn); a path to a .npz file of x_train,
+            y_train, x_test, y_test, or the four.
+        widths: hidden neurons of a layer.
+        keeps: shares of the weights kept.
+        within: test accuracy that may be lost against the dense network, in (0, 1).
+        seed: 0 <= seed < 2^32.
+        settings: rewind, hidden, steps, batch, rate, as in `configs.Imp`.
+    """
+    return _trained("imp", Imp, data, widths, keeps, within, seed, settings)
+
+
+def popup(
+    data: FilePath | Sequence[np.ndarray] = "digits",
+    widths: Sequence[int] = (64, 128, 256, 512, 1024),
+    keeps: Sequence[float] = (0.5,),
+    within: Sequence[float] = (0.05, 0.02, 0.01),
+    seed: int = 0,
+    **settings,
+) -> Problem:
+    """The problem of finding strong tickets without training; arguments as of `imp`.
+
+    Args:
+        settings: score_rate, hidden, steps, batch, rate, as in `configs.Popup`.
+    """
+    return _trained("popup", Popup, data, widths, keeps, within, seed, settings)
+
+
+def _trained(experiment, config, data, widths, keeps, within, seed, settings) -> Problem:
+    named = isinstance(data, str | os.PathLike)
+    arrays = datasets.load(data) if named else data
+    bundled = named and str(data) in datasets.BUNDLED
+    known = str(data) if bundled else "file"
+    asked = config(data=known, widths=tuple(widths), keeps=tuple(keeps), **settings)
+    target = (datasets.digest(arrays),) if bundled else asked.check_target(arrays)
+    grid = _grid(asked.widths, within)
+    return Problem(config=asked, target=target, grid=grid, seed=seed, experiment=experiment)
+
+
 def _data(data) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and answers, from a file or as they are."""
     if not isinstance(data, str | os.PathLike):
         x, y = data
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if not str(data).endswith(".npz"):
+        raise InputError(f"data must be one of {', '.join(DATA[:-1])} or a .npz file, got {data}.")
     arrays = files.read_arrays(data, "data")
     if set(arrays) != {"x", "y"}:
         found = ", ".join(arrays) or "nothing"

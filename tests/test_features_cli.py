@@ -123,7 +123,10 @@ def test_data_that_is_none(data, capfd, no_trial, name, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--data", "array.npy"], "data must be a whole .npz file .* got array.npy"),
+        (
+            ["--data", "array.npy"],
+            "data must be one of gaussian, .* or a .npz file, got array.npy",
+        ),
         (["--data", "good.npz", "--dim", "4"], "dim must be that of the data, 3, got 4"),
         (["--dim", "0"], "dim must be between 1 and 2048, got 0"),
         (["--dim", "2", "--target", "missing.npy"], "target cannot be read from missing.npy"),

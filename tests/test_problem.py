@@ -212,7 +212,7 @@ def test_an_unusable_network_is_refused(change, message):
         ({"sizes": (2, 1), "last": "tanh"}, "last must be one of linear, relu, got tanh"),
         (
             {"sizes": (2, 1), "rules": ("l2",)},
-            "rules must be taken from slides, tight, sup, got l2",
+            "rules must be taken from slides, tight, sup, tree, got l2",
         ),
         ({"sizes": (2, 1), "constructions": ("pooled",)}, "blocks, separate, got pooled"),
     ],

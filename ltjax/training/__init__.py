@@ -1,0 +1,1 @@
+"""Tickets found by gradient steps: trained winning tickets, and masks of frozen weights."""
