@@ -12,6 +12,16 @@ from tyro.conf import Positional, arg, subcommand
 
 from ltjax.flags import CompileCache, File, Flag, Watching
 
+Closeness = Annotated[
+    float | None,
+    arg(
+        metavar="G",
+        help="Close the bracket until upper <= (1 + G) lower; by default only until the verdict is "
+        "clear.",
+        help_behavior_hint="",
+    ),
+]
+MaxSeconds = Annotated[float, arg(metavar="S", help="To work on the bracket at most.")]
 NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
 
 
@@ -48,12 +58,15 @@ class Make:
     as_it_is: Annotated[
         Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
     ] = False
+    gap: Closeness = None
+    max_seconds: MaxSeconds = 60.0
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, machine, ticket_report, tickets
+        from ltjax import files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
+        gaps.check(self.gap, self.max_seconds)
         files.check_output(self.out, "out", (".npz",))
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
@@ -68,7 +81,8 @@ class Make:
             rescaling=not self.as_it_is,
             narrow=self.narrow,
         )
-        verdict = tickets.verify(ticket, layers, lower=True)
+        stop = machine.deadline(self.max_seconds)
+        verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
         files.write_atomic(self.out, tickets.to_bytes(ticket))
         yield ticket_report.report(ticket, layers, verdict)
         yield f"ticket: {self.out}"
@@ -85,20 +99,25 @@ class Verify:
 
     Try:
       ltjax verify ticket.npz mynet.npz
+      ltjax verify ticket.npz mynet.npz --gap 0.01
     """
 
     ticket: Positional[Annotated[File, arg(help="Ticket.")]]
     network: Positional[Annotated[File, arg(help=NETWORK)]]
+    gap: Closeness = None
+    max_seconds: MaxSeconds = 60.0
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, machine, ticket_report, tickets
+        from ltjax import files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
+        gaps.check(self.gap, self.max_seconds)
         ticket = tickets.read(self.ticket)
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
-        verdict = tickets.verify(ticket, layers, lower=True)
+        stop = machine.deadline(self.max_seconds)
+        verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
         if not verdict.belongs:
             raise FalseClaimError(
                 f"{self.ticket} was made for another network, not {self.network}."
@@ -111,4 +130,46 @@ class Verify:
             )
 
 
-TicketCommand = Annotated[Make, subcommand("ticket")] | Verify
+@dataclass(frozen=True)
+class Gap:
+    """Tell how far two networks are apart over a ball, by a certified bracket that closes.
+
+    Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. An interrupt ends
+    the search with the bracket found so far.
+
+    Try:
+      ltjax gap netA.npz netB.npz
+      ltjax gap netA.npz netB.npz --gap 0.001 --norm max --max-seconds 600
+    """
+
+    first: Positional[Annotated[File, arg(help=NETWORK)]]
+    second: Positional[Annotated[File, arg(help="Another one of the same shape.")]]
+    radius: Annotated[float, arg(help="Of the ball of inputs.")] = 1.0
+    norm: Annotated[Literal["l2", "max"], arg(help="Of the difference of the outputs.")] = "l2"
+    last: Annotated[
+        Literal["linear", "relu"], arg(help="What the last layer of the networks ends with.")
+    ] = "linear"
+    gap: Annotated[
+        float, arg(metavar="G", help="Close the bracket until upper <= (1 + G) lower.")
+    ] = 0.01
+    max_seconds: MaxSeconds = 60.0
+    compile_cache: CompileCache = None
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax import files, gaps, machine
+
+        gaps.check(self.gap, self.max_seconds, self.radius)
+        first = files.read_network(self.first, "first")
+        second = files.read_network(self.second, "second")
+        pair, scale = gaps.pair_of(first, second, self.last, self.radius)
+        machine.keep_programs(self.compile_cache)
+        stop = machine.deadline(self.max_seconds)
+        brackets = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop)
+        found = [next(brackets)]
+        try:
+            found.extend(brackets)
+        finally:  # interrupted, too
+            yield gaps.report(found[0], found[-1])
+
+
+TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax import configs, draws, problem, theory
+from ltjax import configs, draws, gaps, problem, theory
 from ltjax.errors import InputError
 from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
 from ltjax.problem import MAX_WIDTH
@@ -40,7 +40,6 @@ __all__ = [
 
 DEFAULT_MAX_WIDTH = 2**24
 HALVINGS = 12
-ULP = 2.0**-52
 TRIAL = 0  # of the seed: the random network that every ticket is cut from
 
 Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
@@ -248,31 +247,36 @@ def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, 
         layers: the target as given, of the ticket's shapes.
         lower: whether to look for a point with a large error; 0 is the lower bound otherwise.
     """
-    from ltjax.supnorm import certificate
+    from ltjax.supnorm import ascent, certificate
 
-    pair, scale = errors(ticket, layers), ticket.scale
-    # Weights were rounded when they were divided, errors when they were subtracted: by half an ulp.
-    sizes = [(np.linalg.norm(w), np.linalg.norm(e)) for w, e in zip(*pair[:2], strict=True)]
-    rounding = ULP * sum(map(sum, sizes)) * math.prod(1.0 + error for _, error in sizes)
-    outwards = 1 + 2 * len(pair.weights) * ULP
-    upper = scale * float(certificate.upper(pair)[0] + rounding) * outwards
-    if not lower:
-        return 0.0, upper
-    from ltjax.supnorm import ascent
-
-    value, _ = ascent.lower(pair, batch=1)
-    return max(scale * float(value[0] - rounding) / outwards, 0.0), upper
+    pair = errors(ticket, layers)
+    low = float(ascent.lower(pair, batch=1)[0][0]) if lower else 0.0
+    return gaps.outward(pair, ticket.scale, low, float(certificate.upper(pair)[0]))
 
 
-def verify(ticket: Ticket, layers: Layers, lower: bool = False) -> Verdict:
+def verify(
+    ticket: Ticket,
+    layers: Layers,
+    lower: bool = False,
+    gap: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Verdict:
     """Decide whether a ticket is one of this target, from the two alone.
 
     Args:
         lower: whether to look for a point with a large error even where the ticket holds.
+        gap: to close the bracket to upper <= (1 + gap) lower; by default only as far as it takes
+            to know on which side of epsilon the supremum is.
+        stop: asked, at every step of that, whether to leave it.
     """
     if digest(layers, ticket.last) != ticket.target:
         return Verdict(False, 0.0, math.inf, ticket.epsilon)
     low, high = bracket(ticket, layers, lower)
-    if not lower and not high <= ticket.epsilon:
-        low, high = bracket(ticket, layers)
+    if gap is None and high <= ticket.epsilon:
+        return Verdict(True, low, high, ticket.epsilon)
+    pair = errors(ticket, layers)
+    pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
+    epsilon = ticket.epsilon if gap is None else None
+    for found in gaps.closing(pair, ticket.scale, gap or gaps.LEAST_GAP, epsilon, stop=stop):
+        low, high = max(low, found.lower), min(high, found.upper)
     return Verdict(True, low, high, ticket.epsilon)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.configs import Network
+from ltjax.configs import SUPREMA, Network
 from ltjax.experiments import crowd
 from ltjax.experiments.network_host import check, pair_of, settle, slot_rule
 from ltjax.networks import Pair, block_counts, slots
@@ -34,8 +34,8 @@ STARTS, STEPS = 4, 8  # of the ascent that every ticket gets
 class Outcome(NamedTuple):
     """What one trial yields. Arrays over criteria in the order of `config.criteria`.
 
-    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included. For
-        sup the lower end is 0: what refutes is a point, and the host looks at it.
+    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included. Of a
+        supremum the lower end is 0: what refutes is a point, and the host looks at it.
     neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
         of `networks.slots`: layer after layer, in each by side, output, input.
     points: where a short ascent found the largest error, float32 [construction, width, d].
@@ -100,12 +100,13 @@ def _rules(target, errors, config):
         for rule in ("slides", "tight")
     }
     point = jnp.zeros(config.dim)
-    if "sup" in config.rules:
+    if set(SUPREMA) & set(config.rules):
         pair = Pair(target, errors, config.last)
         starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
         starts /= np.linalg.norm(starts, axis=1, keepdims=True)
         point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS)
-        bounds["sup"] = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
+        bracket = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
+        bounds |= dict.fromkeys(SUPREMA, bracket)
     lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
     return jnp.stack(lower), jnp.stack(upper), point
 

@@ -9,16 +9,19 @@ import math
 import numpy as np
 
 from ltjax import networks
-from ltjax.configs import Network
+from ltjax.configs import SUPREMA, Network
 from ltjax.errors import WrongKernelError
 from ltjax.networks import Pair
 from ltjax.problem import Problem
-from ltjax.supnorm import ascent, certificate
+from ltjax.supnorm import ascent, certificate, relaxation, tree
 from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
 
 CHECKED_WIDTH = 2**14  # the widest layer that a known-answer check draws
 DRAWN_AT_ONCE = 2**20  # weights that the host holds
 POINTS = 64  # of the ball, at which a known-answer check evaluates
+STEPS = 200  # of a relaxation, before any tree
+NODES = 64  # of a tree: a number, as seconds would make counts depend on the machine
+GAP = tree.SINGLE  # where an epsilon this near to the supremum may stay inside
 
 
 def layers(neurons, sizes) -> list[np.ndarray]:
@@ -67,7 +70,7 @@ def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> N
         most = max(networks.block_counts(construction, problem.config.sizes))
         k = max(int(np.searchsorted(widths * most, CHECKED_WIDTH)) - 1, 0)
         low, high = lower[0, c, k], upper[0, c, k]
-        if rule == "sup":
+        if rule in SUPREMA:
             at = problem.config.constructions.index(construction)
             pair = pair_of(problem, trials[:1], neurons[:1, at, k])
             x = np.random.default_rng(0).normal(size=(problem.config.dim, POINTS))
@@ -94,7 +97,8 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points):
 
     Returns:
         lower, upper: float64 [n, criterion, width]. A bracket on a supremum stays open where
-        neither the certificate nor the ascent reaches an epsilon.
+        neither the certificate nor the ascent reaches an epsilon; by rule tree, where NODES of a
+        search do not tell on which side of it the supremum is.
     """
     trials = np.asarray(trials)
     lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
@@ -103,28 +107,29 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points):
     for c, criterion in enumerate(problem.criteria):
         construction, rule = criterion.name.split("/")
         n, k = np.nonzero(inside[:, c])
-        if rule == "sup" and len(n):
+        if rule in SUPREMA and len(n):
             at = problem.config.constructions.index(construction)
             pair = pair_of(problem, trials[n], neurons[n, at, k])
-            ends = _bracket(pair, points[n, at, k], upper[n, c, k], epsilons)
+            ends = _bracket(pair, points[n, at, k], upper[n, c, k], epsilons, rule)
             lower[n, c, k], upper[n, c, k] = ends
-        elif rule != "sup":
+        elif rule not in SUPREMA:
             for i, j in zip(n, k, strict=True):
                 value = _slots(problem, trials[i], construction, rule, problem.grid.widths[j])
                 lower[i, c, j] = upper[i, c, j] = value
     return lower, upper
 
 
-def _bracket(pair, points, upper, epsilons):
+def _bracket(pair, points, upper, epsilons, rule):
     """Bounds [n] on suprema, from what is cheap to what is dear, as long as an epsilon is open.
 
-    First the points in hand, then the certificate, then the ascent. Of one or two inputs the
-    supremum is known exactly.
+    First the points in hand, then the certificate, then the ascent; by rule tree then relaxations
+    and, pair by pair, trees. Of one or two inputs the supremum is known exactly.
     """
     lower = np.linalg.norm(networks.difference(pair, points[..., None].astype(np.float64)), axis=1)
     length = np.linalg.norm(points, axis=1, keepdims=True)
     lower = (lower / np.where(length > 0, length, 1.0))[:, 0] * (1 - ROUNDING)
-    for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], (_certificate, _ascent)):
+    dear = (_certificate, _ascent, _relaxation)[: 2 if rule == "sup" else 3]
+    for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], dear):
         at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
         if len(at):
             some = pair._replace(errors=tuple(e[at] for e in pair.errors))
@@ -132,6 +137,18 @@ def _bracket(pair, points, upper, epsilons):
             above = np.where(lower[at, None] <= epsilons, epsilons, np.inf).min(axis=1)
             low, high = narrow(some, above)
             lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
+    return _searched(pair, lower, upper, epsilons) if rule == "tree" else (lower, upper)
+
+
+def _searched(pair, lower, upper, epsilons):
+    """These bounds [n], closed as far as an epsilon is inside, by a tree for each such epsilon."""
+    for n, e in np.argwhere(holds_inside(lower, upper, epsilons)):
+        if lower[n] <= epsilons[e] < upper[n]:  # a tree for another epsilon may have told
+            one = pair._replace(errors=tuple(errors[n] for errors in pair.errors))
+            for found in tree.brackets(one, GAP, float(epsilons[e])):
+                lower[n], upper[n] = max(lower[n], found.lower), min(upper[n], found.upper)
+                if found.nodes >= NODES:
+                    break
     return lower, upper
 
 
@@ -152,6 +169,10 @@ def _certificate(pair, _):
 
 def _ascent(pair, wanted):
     return ascent.lower(pair, wanted)[0], np.inf
+
+
+def _relaxation(pair, _):
+    return 0.0, relaxation.upper(pair, steps=STEPS)
 
 
 def _slots(problem: Problem[Network], trial, construction, rule, block: int) -> float:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.configs import Features, Network, Neuron
+from ltjax.configs import SUPREMA, Features, Network, Neuron
 from ltjax.problem import Problem
 from ltjax.theory import layers, partition, pool, product, subnetworks, widths
 from ltjax.theory.layers import Target
@@ -47,7 +47,7 @@ def predict(problem: Problem) -> dict[str, Prediction]:
 
     Of a network, whose widths are block sizes:
 
-        */sup        >= */tight, whose slots keep the supremum below epsilon: the proof is that of
+        */sup, */tree  >= */tight, whose slots keep the supremum below epsilon: the proof is that of
                      `layers.slot_tolerance`, and holds for every ticket within the tolerance.
 
     Of whole neurons, where the loss is known exactly and not from fresh inputs:
@@ -72,13 +72,13 @@ def _network_curves(problem: Problem[Network]) -> Curves:
     m = np.asarray(problem.grid.widths)
     curves: Curves = {}
     for construction in problem.config.constructions:
-        for rule in _box_rules(asked, bounded="sup"):
+        for rule in _box_rules(asked, bounded=SUPREMA):
             etas = [layers.slot_tolerance(rule, shapes, e) for e in problem.grid.epsilons]
             bounds = _stack([network_bounds(construction, problem.target, eta, m) for eta in etas])
             curves[f"{construction}/{rule}"] = _kind(*bounds), *bounds
-        if "sup" in asked:
+        for rule in set(SUPREMA) & set(asked):
             lower = curves[f"{construction}/tight"][1]
-            curves[f"{construction}/sup"] = "lower", lower, np.ones_like(lower)
+            curves[f"{construction}/{rule}"] = "lower", lower, np.ones_like(lower)
     return curves
 
 
@@ -115,14 +115,15 @@ def _interval(odds: Odds, floor: np.ndarray, ceiling: np.ndarray) -> Bounds:
     return lower, np.clip(odds.success + ERRORS * odds.error, lower, ceiling)
 
 
-def _box_rules(asked: Sequence[str], bounded: str) -> list[str]:
-    """Those that are counted, and `tight` where it bounds the rule `bounded`."""
-    return [r for r in ("slides", "tight") if r in asked or (r == "tight" and bounded in asked)]
+def _box_rules(asked: Sequence[str], bounded: Sequence[str]) -> list[str]:
+    """Those that are counted, and `tight` where it bounds one of the rules `bounded`."""
+    needed = {*asked, "tight"} if set(bounded) & set(asked) else asked
+    return [rule for rule in ("slides", "tight") if rule in needed]
 
 
 def _etas(problem: Problem[Neuron]) -> dict[str, list[float]]:
     """Tolerances by epsilon for the box rules of a neuron."""
-    rules = _box_rules(problem.config.rules, bounded="l2")
+    rules = _box_rules(problem.config.rules, bounded=("l2",))
     dim, epsilons = problem.config.dim, problem.grid.epsilons
     return {rule: [widths.tolerance(rule, dim, e) for e in epsilons] for rule in rules}
 

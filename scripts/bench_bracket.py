@@ -1,0 +1,207 @@
+"""Brackets that close: how tight and how fast, with the goal beside each figure.
+
+    python scripts/bench_bracket.py               # about ten minutes
+    python scripts/bench_bracket.py --quick       # toy sizes, seconds
+    python scripts/bench_bracket.py --part root   # one part
+
+Pairs of near networks with one output: normal weights of spectral norm 1 at most, errors
+U[-0.01, 0.01] on every weight, those of the first layer apart for either sign of its input. Sizes
+are (inputs, neurons of a hidden layer, layers of weights). All are timed after one of the same
+shape, so that compiling is left out.
+"""
+
+import argparse
+import sys
+import time
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ltjax import files, gaps, machine, tickets
+from ltjax.networks import Pair
+from ltjax.supnorm import ascent, relaxation, tree
+from ltjax.supnorm.lift import known_bound
+
+ROOT = Path(__file__).parents[1]
+ETA = 0.01
+FINE = 1e-4  # the gap to which a small pair is as good as solved
+CORES = 2  # that the goals are for
+LIMIT = 60.0  # seconds after which a pair is left open
+
+
+class Goal(NamedTuple):
+    """Pairs of one shape, the gap to close, and the seconds that the median may take."""
+
+    sizes: tuple[int, ...]
+    pairs: int
+    gap: float
+    seconds: float
+
+    @property
+    def name(self):
+        return f"({self.sizes[0]}, {self.sizes[1]}, {len(self.sizes) - 1})"
+
+
+GOALS = [
+    Goal((6, 6, 1), 20, FINE, 1.2),
+    Goal((8, 8, 1), 20, FINE, 1.2),
+    Goal((16, 16, 1), 20, 0.01, 5.0),
+    Goal((32, 32, 1), 6, 0.03, 60.0),
+    Goal((8, 8, 8, 1), 20, 0.01, 20.0),
+    Goal((16, 16, 16, 1), 6, 0.05, 60.0),
+]
+QUICK = [Goal((4, 4, 1), 3, FINE, 1.2)]
+
+
+def near_pair(sizes, k, seed=0):
+    """Pair k of a shape: errors [side, n_out, n_in]."""
+    rng, weights, errors = np.random.default_rng([seed, k, *sizes]), [], []
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
+        w = rng.normal(size=(n_out, n_in))
+        weights.append(w / max(1.0, np.linalg.norm(w, 2)))
+        errors.append(rng.uniform(-ETA, ETA, (2 if i == 0 else 1, n_out, n_in)))
+    return Pair(tuple(weights), tuple(errors))
+
+
+def stacked(pairs):
+    """Pairs of one shape as one, with a leading axis on weights and errors."""
+    parts = (
+        zip(*layers, strict=True) for layers in zip(*(pair[:2] for pair in pairs), strict=True)
+    )
+    return Pair(*(tuple(map(np.stack, part)) for part in parts))
+
+
+def clocked(step):
+    """What a step returns, and its seconds."""
+    begun = time.perf_counter()
+    found = step()
+    return found, time.perf_counter() - begun
+
+
+def close(pair, gap, limit=LIMIT):
+    """The last bracket within so many seconds."""
+    *_, last = tree.brackets(pair, gap, stop=machine.deadline(limit))
+    return last
+
+
+def closed(goal):
+    """Pairs, last brackets and seconds of each; one more pair goes before, for its compilation."""
+    pairs = [near_pair(goal.sizes, k) for k in range(goal.pairs + 1)]
+    close(pairs.pop(), goal.gap, 1.0)
+    timed = [clocked(lambda pair=pair: close(pair, goal.gap)) for pair in pairs]
+    return pairs, *zip(*timed, strict=True)
+
+
+def bench_tree(goals):
+    print("\ntree: upper over lower, median and worst; norm and certificate; nodes; seconds")
+    for goal in goals:
+        pairs, found, seconds = closed(goal)
+        ratio = np.array([b.upper / b.lower for b in found])
+        before = [known_bound(pair) / b.lower for pair, b in zip(pairs, found, strict=True)]
+        print(
+            f"  {goal.name:<12} {np.sum(ratio <= 1 + goal.gap)} of {goal.pairs} within "
+            f"{1 + goal.gap:g}: {np.median(ratio):.4f}, {ratio.max():.4f};  before "
+            f"{np.median(before):.2f};  nodes {np.median([b.nodes for b in found]):.0f};  "
+            f"{np.median(seconds):.2f} s, worst {max(seconds):.1f}   <= {goal.seconds:g}",
+            flush=True,
+        )
+
+
+def bench_root(goals):
+    """The relaxation alone, one pair at a time and many together; and the lower bound alone."""
+    goal = goals[:2][-1]
+    pairs, found, _ = closed(goal)
+    best = np.array([b.lower for b in found])
+    alone = [stacked([pair]) for pair in pairs]
+    relaxation.upper(alone[0], batch=2)
+    bounds, seconds = zip(
+        *(clocked(lambda one=one: relaxation.upper(one, batch=2)[0]) for one in alone), strict=True
+    )
+    ratio = np.array(bounds) / best
+    print(f"\nrelaxation and lower bound alone, {goal.pairs} of {goal.name}:")
+    print(
+        f"  root over exact: median {np.median(ratio):.4f}   <= 1.05, worst {ratio.max():.3f};  "
+        f"{np.median(seconds):.3f} s   <= 0.15"
+    )
+    many = stacked([near_pair(goal.sizes, k) for k in range(64)])
+    relaxation.upper(many)
+    _, together = clocked(lambda: relaxation.upper(many))
+    each = np.median(seconds) / (together / 64)
+    print(f"  64 pairs in batches, speed of a pair over one by one: {each:.2f}   >= 3")
+    ascent.lower(alone[0], batch=1)
+    lower, seconds = zip(
+        *(clocked(lambda one=one: ascent.lower(one, batch=1)[0][0]) for one in alone), strict=True
+    )
+    share = np.mean(np.array(lower) >= (1 - 1e-4) * best)
+    print(
+        f"  lower bound within 1e-4 of exact: {100 * share:.0f} %   >= 70, "
+        f"{1e3 * np.median(seconds):.1f} ms   <= 10"
+    )
+
+
+def bench_scip(goals):
+    """The same pairs by mixed-integer optimisation, of the test extra."""
+    if not find_spec("pyscipopt"):
+        print("\nSCIP: not compared, as pyscipopt is not installed")
+        return
+    sys.path.insert(0, str(ROOT / "tests"))
+    from oracles import integer_program
+
+    print("\nSCIP: its seconds over those of the tree, to the same gap")
+    for goal in (goal for goal in goals if max(goal.sizes) <= 8 and goal.gap == FINE):
+        pairs, found, seconds = closed(goal._replace(pairs=min(goal.pairs, 5)))
+        ratios = []
+        for pair, bracket, took in zip(pairs, found, seconds, strict=True):
+            (low, high), other = clocked(lambda pair=pair: integer_program(*pair[:2], FINE))
+            assert low <= bracket.upper * (1 + 1e-6)
+            assert bracket.lower <= high * (1 + 1e-6)
+            ratios.append(other / took)
+        print(f"  {goal.name:<12} median {np.median(ratios):.2f}, all agree", flush=True)
+
+
+def bench_digits(path):
+    """The ticket of the README, as `scripts/digits_target.py` leaves its network."""
+    if not path.exists():
+        print(f"\ndigits: left out, as there is no {path}; python scripts/digits_target.py")
+        return
+    layers = files.read_network(path, "digits")
+    ticket = tickets.prune(layers, epsilon=1.0, seed=3)
+    pair = tickets.errors(ticket, layers)
+    pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
+    brackets = gaps.closing(pair, ticket.scale, 0.01, stop=machine.deadline(LIMIT))
+    start = next(brackets)
+    (*_, last), seconds = clocked(lambda: [start, *brackets])
+    print(
+        f"\ndigits' ticket, (64, 32, 10): {start.lower:.6f} to {start.upper:.6f} by norms, "
+        f"{last.lower:.6f} to {last.upper:.6f} after {last.nodes} nodes, {seconds:.0f} s with "
+        f"compilation\n  upper bound, norms over tree: {start.upper / last.upper:.2f}   >= 2\n"
+        f"  upper over lower: {last.ratio:.3f}"
+    )
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="toy sizes")
+    parser.add_argument("--part", choices=["root", "tree", "scip", "digits"], help="one part")
+    parser.add_argument("--digits", type=Path, default=ROOT / "runs" / "digits.npz")
+    args = parser.parse_args(argv)
+    goals = QUICK if args.quick else GOALS
+    parts = {
+        "root": lambda: bench_root(goals),
+        "tree": lambda: bench_tree(goals),
+        "scip": lambda: bench_scip(goals),
+        "digits": lambda: bench_digits(args.digits),
+    }
+    on = machine.devices("cpu")
+    print(f"{len(on)} cores (goals are for {CORES}), jax {jax.__version__}, eta {ETA:g}")
+    for name, part in parts.items():
+        if args.part in (None, name):
+            part()
+
+
+if __name__ == "__main__":
+    main()
