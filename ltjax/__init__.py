@@ -17,6 +17,7 @@ _PUBLIC = {
     "InputError": "errors",
     "Problem": "problem",
     "Tally": "tally",
+    "audit": "audits",
     "load": "records",
     "network": "targets",
     "neuron": "targets",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from ltjax.audit_commands import Audit
 from ltjax.curve_commands import Curve
 from ltjax.flags import CompileCache, Delta, Device, Dim, Epsilons, Target, Watching
 from ltjax.record_commands import Merge, Plot, Show
@@ -54,4 +55,4 @@ class Check:
         yield f"compiled programs: {kept or 'not kept'}"
 
 
-Command = Curve | Width | Show | Plot | Merge | Check | TicketCommand
+Command = Curve | Width | Show | Plot | Merge | Check | Audit | TicketCommand

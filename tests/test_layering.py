@@ -14,9 +14,18 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
-    "configs": "errors",
-    "problem": "configs errors",
     "draws": "",
+    "files": "errors",
+    "datasets": "errors files",
+    "configs.criterion": "errors",
+    "configs.neuron": "configs.criterion errors",
+    "configs.network": "configs.criterion errors",
+    "configs.features": "configs.criterion errors",
+    "configs.training": "configs.criterion datasets errors",
+    "configs": (
+        "configs.criterion configs.features configs.network configs.neuron configs.training"
+    ),
+    "problem": "configs errors",
     "stats": "",
     "looks": "",
     "networks": "draws",
@@ -39,7 +48,6 @@ MAY_IMPORT = {
     ),
     "tally": "errors problem",
     "plans": "errors problem stats tally",
-    "files": "errors",
     "records": "errors files problem tally",
     "estimates": "errors stats tally",
     "answers": "configs networks problem theory",
@@ -50,10 +58,20 @@ MAY_IMPORT = {
     "search.nearest": "draws",
     "search.matching": "search.nearest",
     "search.neurons": "",
+    "training": "",
+    "training.masks": "",
+    "training.mlp": "configs datasets draws",
+    "training.imp": "configs datasets training.masks training.mlp",
+    "training.popup": "configs datasets training.masks training.mlp",
+    "training.sparse_target": "draws networks training.masks",
     "supnorm": "",
     "supnorm.exact": "networks",
     "supnorm.certificate": "networks supnorm.exact",
     "supnorm.ascent": "networks",
+    "supnorm.lift": "networks supnorm.certificate",
+    "supnorm.relaxation": "networks supnorm.lift",
+    "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
+    "gaps": "errors networks supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
@@ -62,7 +80,8 @@ MAY_IMPORT = {
         "supnorm.exact"
     ),
     "experiments.network_host": (
-        "configs errors networks problem supnorm.ascent supnorm.certificate supnorm.exact"
+        "configs errors networks problem supnorm.ascent supnorm.certificate supnorm.exact "
+        "supnorm.relaxation supnorm.tree"
     ),
     "experiments.network": (
         "configs experiments.crowd experiments.network_host networks search.nearest "
@@ -70,28 +89,48 @@ MAY_IMPORT = {
     ),
     "experiments.features_host": "configs draws errors problem supnorm.exact",
     "experiments.features": "configs experiments.features_host search.neurons",
+    "experiments.trained": "configs errors networks problem",
+    "experiments.imp": "configs experiments.trained training.imp",
+    "experiments.popup": "configs experiments.trained training.mlp training.popup",
     "machine": "errors",
     "processes": "errors tally",
     "engine": "draws errors problem processes tally",
     "ticket_files": "configs errors files networks problem",
     "tickets": (
-        "configs draws errors networks problem search.nearest supnorm.ascent "
+        "configs draws errors gaps networks problem search.nearest supnorm.ascent "
         "supnorm.certificate theory ticket_files"
     ),
     "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
-    "targets": "configs errors experiments.features_host files networks problem theory",
+    "targets": "configs datasets errors experiments.features_host files networks problem theory",
     "curves": (
         "engine errors estimates files machine plans plots problem processes records report "
         "tally theory"
     ),
+    "claims.findings": "curves problem stats tally",
+    "claims.conjectures": "claims.findings problem targets",
+    "claims.algebra": "claims.findings networks",
+    "claims.one_neuron": "claims.findings networks stats supnorm.exact targets theory",
+    "claims.existence": "claims.algebra claims.findings networks stats supnorm.exact theory",
+    "claims.whole_networks": "claims.findings networks supnorm.exact targets theory tickets",
+    "claims.promises": (
+        "claims.findings claims.one_neuron claims.whole_networks networks problem targets theory"
+    ),
+    "claims.neurons": "claims.findings claims.one_neuron targets theory",
+    "claims": (
+        "claims.algebra claims.conjectures claims.existence claims.findings claims.neurons "
+        "claims.one_neuron claims.promises claims.whole_networks"
+    ),
+    "audits": "claims claims.findings curves errors files machine problem",
+    "audit_report": "audits charts claims claims.findings plots",
     "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
+    "audit_commands": "audit_report audits errors files flags machine",
     "curve_commands": "curves errors files flags machine plans preflight problem processes targets",
     "record_commands": "curves errors files flags problem records report",
-    "ticket_commands": "errors files flags machine ticket_report tickets",
+    "ticket_commands": "errors files flags gaps machine ticket_report tickets",
     "commands": (
-        "answers curve_commands flags machine preflight problem record_commands targets "
-        "ticket_commands"
+        "answers audit_commands curve_commands flags machine preflight problem record_commands "
+        "targets ticket_commands"
     ),
     "cli": "commands errors",
 }
@@ -167,8 +206,10 @@ def test_prediction_and_measurement_never_see_each_other():
 
 def test_few_modules_import_the_heavy_libraries():
     kernels = {"search.nearest", "search.matching", "search.neurons", "experiments.crowd"}
-    kernels |= {f"supnorm.{name}" for name in ("exact", "certificate", "ascent")}
-    kernels |= {f"experiments.{name}" for name in ("neuron", "network", "features")}
+    kernels |= {f"supnorm.{name}" for name in ("exact", "certificate", "ascent", "relaxation")}
+    trained = {"trained", "imp", "popup"}
+    kernels |= {f"experiments.{name}" for name in {"neuron", "network", "features"} | trained}
+    kernels |= {f"training.{name}" for name in ("masks", "mlp", "imp", "popup", "sparse_target")}
     assert importers("jax") == kernels | {"engine", "machine", "processes", "tickets"}
     assert importers("matplotlib") == {"plots", "charts"}
 
@@ -190,7 +231,8 @@ def test_only_the_disk_modules_open_files():
     def touches(module):
         # `records.load` and `os.open`, which points a closed stdout at nothing, are not the disk.
         return any(
-            name.split(".")[-1] in opens and name not in ("records.load", "os.open")
+            name.split(".")[-1] in opens
+            and name not in ("records.load", "datasets.load", "os.open")
             for name in calls(module)
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ltjax import cli, networks, theory
+from ltjax import claims, cli, networks, theory
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,13 +30,24 @@ COMMANDS = [part for line in LINES for part in line.split(" && ") if part.starts
 
 
 def test_the_commands_are_found():
-    asked = {"check", "curve", "merge", "plot", "show", "ticket", "verify", "width"}
+    asked = {"audit", "check", "curve", "gap", "merge", "plot", "show", "ticket", "verify"}
+    asked |= {"width"}
     assert {line.split()[1] for line in COMMANDS} == asked
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_is_understood(line):
     assert cli.parse(shlex.split(line)[1:])
+
+
+def test_the_audit_is_current(tmp_path, monkeypatch, capsys):
+    """The table is what is printed of the findings kept, none of which is of another version."""
+    kept = tmp_path / "audit.jsonl"
+    kept.write_bytes((ROOT / "figures" / "data" / "audit.jsonl").read_bytes())
+    monkeypatch.setattr(claims.Claim, "__call__", None)  # nothing is tried again
+    assert cli.main(["audit", "--out", str(kept), "--quiet"]) == 0
+    (table,) = re.findall(r"```\n(claim +verdict .*?)```", README, re.DOTALL)
+    assert capsys.readouterr().out == table
 
 
 def test_the_digits_ticket_is_what_is_said_of_it(tmp_path, monkeypatch, capsys):
