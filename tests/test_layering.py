@@ -125,7 +125,9 @@ MAY_IMPORT = {
     "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
     "audit_commands": "audit_report audits errors files flags machine",
-    "curve_commands": "curves errors files flags machine plans preflight problem processes targets",
+    "run_commands": "curves errors files flags machine plans preflight problem processes",
+    "training_commands": "flags run_commands targets",
+    "curve_commands": "flags run_commands targets training_commands",
     "record_commands": "curves errors files flags problem records report",
     "ticket_commands": "errors files flags gaps machine ticket_report tickets",
     "commands": (
