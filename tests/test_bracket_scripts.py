@@ -12,6 +12,8 @@ from test_gaps import near
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bench():

@@ -263,6 +263,7 @@ def test_sources_tell_trials_seed_and_problem():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"),
     [

@@ -218,6 +218,7 @@ def test_one_input():
     assert np.all(bounds >= ends)
 
 
+@pytest.mark.slow
 def test_eight_inputs_against_mixed_integer_optimisation():
     pairs = near_pairs((8, 8, 1), len(EXACT))
     ratios = relaxation.upper(pairs) / EXACT

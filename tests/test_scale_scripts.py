@@ -16,6 +16,8 @@ from ltjax.records import Log
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch):
