@@ -11,7 +11,7 @@ goes on if it displeases relies on both, and their errors may add up.
 
 Exits with 1 if either kind misses more often than its level allows, or if the control does not.
 
-    python scripts/looks.py            # about a minute on one core
+    python scripts/looks.py            # half a minute on one core
 """
 
 import argparse

@@ -273,6 +273,12 @@ def test_the_simulation_can_see_a_fixed_interval_at_every_look(looks):
     assert rate > looks["told_apart"](600)
 
 
+def test_a_share_and_its_whole_may_not_both_have_fixed_intervals(looks):
+    """Why a share counts as a part, though its size was fixed as well."""
+    assert max(ever_missed(p, [1000]) for p in looks["SUCCESS"]) <= 0.05
+    assert min(ever_missed(p, [500, 1000]) for p in looks["SUCCESS"]) > 0.06
+
+
 def test_all_ways_of_running_cover(looks, capsys):
     assert looks["main"](PATHS) == 0
     said = capsys.readouterr().out
