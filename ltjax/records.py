@@ -38,8 +38,8 @@ class Log(Memory):
     to a file that it refuses.
 
     path: of the record.
-    planned: the trials to run are 0, ..., `planned - 1`. A plan never falls: where the record holds
-        a larger one, that one stands.
+    planned: the trials to run are 0, ..., `planned - 1`; fewer or more than the record was begun
+        with, it is written down before the first batch.
     environment, until: as in `Plan`.
 
     Raises `InputError` where the file is no record, is damaged, holds another problem, is being
@@ -67,14 +67,13 @@ class Log(Memory):
 
     def append(self, batch: Batch) -> None:
         """Record a batch: on disk when this returns, not in the file when it raises."""
-        plan = self._plan._replace(planned=max(self._plan.planned, self._ledger.planned))
-        check_batch(batch, self._ledger.problem.shape, plan.planned)
+        check_batch(batch, self._ledger.problem.shape, self._plan.planned)
         if (other := self._ledger.overlap(batch)) is not None:
             raise InputError(f"trials {batch.start} to {batch.stop} are counted in {other.where}.")
         # With the first batch and not before: a run that finds nothing to do writes nothing.
-        if plan != self._ledger.plan:
-            self._write(_plan_line(plan))
-            self._ledger.turn(plan)
+        if self._plan != self._ledger.plan:
+            self._write(_plan_line(self._plan))
+            self._ledger.turn(self._plan)
         tables = {"certified": batch.certified.tolist(), "refuted": batch.refuted.tolist()}
         line, checksum = _line({"kind": "batch", **batch._asdict(), **tables})
         self._write(line)

@@ -14,6 +14,7 @@ from ltjax.estimates import (
     Estimate,
     Predicted,
     Series,
+    doubt,
     estimate,
     goal,
     methods,
@@ -58,11 +59,12 @@ def _stopping(one: Series, curves: int) -> list[str]:
             name, width, epsilon = rule["cell"]
             cell = f" for {name} at {tally.problem.config.axis} = {width}, epsilon {epsilon}"
         lines.append(f"stopping rule{cell}: {goal(rule)}")
-    if tally.anytime:
-        looked = "" if tally.until else "extended after looking: "
-        lines.append(f"{looked}anytime intervals, valid whenever one stops")
-        cells = f"{len(one.widths)} widths x {curves} curves"
-        lines.append(f"each interval holds at {LEVEL}; bands split {100 * ALPHA:g} % over {cells}")
+    if not tally.anytime:
+        return [*lines, "fixed intervals, for the number of trials planned before the first"]
+    why = f"{doubt(tally)}: " if doubt(tally) else ""
+    lines.append(f"{why}anytime intervals, valid whenever one stops")
+    cells = f"{len(one.widths)} widths x {curves} curves"
+    lines.append(f"each interval holds at {LEVEL}; bands split {100 * ALPHA:g} % over {cells}")
     return lines
 
 

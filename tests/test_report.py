@@ -51,7 +51,7 @@ def test_every_number_of_a_row():
     asked = problem(epsilons=(0.2,))
     certified = np.array([[[10], [200], [600], [900], [1000]]])
     text = curves.table(tally(asked, certified), every=True)
-    head, *table = text.splitlines()[4:10]
+    head, *table = text.splitlines()[5:11]
     words = "blocks/tight width k successes/trials 95 % Clopper-Pearson predicted"
     assert " ".join(head.split()) == words
     eta = theory.tolerance("tight", 2, 0.2)
@@ -126,7 +126,9 @@ def test_broken_trials_are_failures_and_told():
 def test_an_extended_record_has_anytime_intervals():
     fixed, extended = (curves.table(tally(problem(), anytime=a)) for a in (False, True))
     assert "anytime" not in fixed
-    assert "extended after looking: anytime intervals, valid whenever one stops" in extended
+    assert "\nfixed intervals, for the number of trials planned before the first\n" in fixed
+    assert "fixed" not in extended
+    assert "anytime intervals, valid whenever one stops" in extended
     # 2 curves and 5 widths: so the band of one cell is at 99.5 %.
     assert "each interval holds at 95 %; bands split 5 % over 5 widths x 2 curves" in extended
     assert "95 % anytime" in extended
@@ -152,8 +154,7 @@ def test_a_stopping_rule_is_told(rule, told, short):
     one = tally(problem(), anytime=True, until=(rule,))
     text = curves.table(one)
     assert f"\nstopping rule{told}\nanytime intervals, valid whenever one stops\n" in text
-    assert "extended after looking" not in text
-    assert f"1,000 trials, stopping rule {short}, seed 7" in caption(
+    assert f"1,000 trials, stopping rule {short}, anytime intervals, seed 7" in caption(
         [Series(label="one", tally=one)], [], ""
     )
 
