@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ltjax import networks, theory
+from ltjax import decimals, networks, theory
 from ltjax.configs import SUPREMA, Features, Network, Neuron, Training
 from ltjax.problem import MAX_WIDTH, Problem
 
@@ -19,7 +19,7 @@ def facts(problem: Problem) -> list[str]:
         return [
             f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
             f"{there:,} in the target",
-            f"keeping nothing errs by at least {reach:.4f}",
+            f"keeping nothing errs by at least {decimals.below(reach)}",
         ]
     if isinstance(config, Features):
         return [

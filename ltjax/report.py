@@ -4,10 +4,11 @@ Pure functions of a record; the command line prints what they return.
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 
-from ltjax import answers, stats
+from ltjax import answers, decimals, stats
 from ltjax.estimates import (
     ALPHA,
     LEVEL,
@@ -77,7 +78,7 @@ def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
         for k in range(len(one.widths)) if every else _handful(seen.certified[:, e]):
             low, high = (end[k, e] for end in seen.bar)
             count = f"{counts[k, e]:,}/{one.tally.trials:,}"
-            reach = f"{low:.4f} to {high:.4f}"
+            reach = f"{decimals.fixed_below(low, 4)} to {decimals.fixed_above(high, 4)}"
             lines.append(
                 f"  epsilon {epsilon:<10g}{one.widths[k]:>14}{count:>22}   {reach:<22}   "
                 f"{_expected(predicted, k, e)}"
@@ -105,12 +106,13 @@ def _prediction(one: Series, name: str) -> Predicted | None:
 def _expected(predicted: Predicted | None, k: int, e: int) -> str:
     if predicted is None:
         return "-"
-    low, high = predicted.lower[k, e], predicted.upper[k, e]
     if predicted.kind == "exact":
-        return f"{low:.4f}"
+        return f"{predicted.lower[k, e]:.4f}"
+    low = decimals.fixed_below(predicted.lower[k, e], 4)
+    high = decimals.fixed_above(predicted.upper[k, e], 4)
     if predicted.kind == "bracket":
-        return f"{low:.4f} to {high:.4f}"
-    return f">= {low:.4f}" if predicted.kind == "lower" else f"<= {high:.4f}"
+        return f"{low} to {high}"
+    return f">= {low}" if predicted.kind == "lower" else f"<= {high}"
 
 
 def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
@@ -118,7 +120,7 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     predicted = _prediction(one, name)
     if predicted is None:
         return ["  nothing is proved of these curves"]
-    level = f"{100 * (1 - ALPHA / curves):.4g} %"
+    level = f"{decimals.below(100 * (1 - Fraction(str(ALPHA)) / curves), 4)} %"
     lines = [
         f"  whole curves against {KINDS[predicted.kind]}, "
         f"{level} bands ({_plain(methods(one, name).band)}):"
@@ -144,7 +146,7 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             found = stats.width_interval(one.widths, band, 1 - delta)
             exact, asymptotic = answers.widths(one.tally.problem, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
-            promised = f"{one.lemma[epsilon]:.0f}" if epsilon in one.lemma else "-"
+            promised = f"{one.lemma[epsilon]}" if epsilon in one.lemma else "-"
             lines.append(
                 f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
                 f"{exact:<16} {asymptotic:<11} {promised}"

@@ -63,7 +63,7 @@ class Make:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import decimals, files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
@@ -84,10 +84,11 @@ class Make:
         stop = machine.deadline(self.max_seconds)
         verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
         files.write_atomic(self.out, tickets.to_bytes(ticket))
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap)
         yield f"ticket: {self.out}"
         if not verdict.holds:
-            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {self.epsilon:g}.")
+            epsilon = decimals.exact(self.epsilon)
+            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {epsilon}.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Verify:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import decimals, files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
@@ -122,11 +123,13 @@ class Verify:
             raise FalseClaimError(
                 f"{self.ticket} was made for another network, not {self.network}."
             )
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap)
         if not verdict.holds:
+            epsilon = decimals.exact(ticket.epsilon)
+            lower, upper = decimals.bracket(verdict.lower, verdict.upper)
             raise FalseClaimError(
-                f"{self.ticket} is {verdict.word.lower()} at {ticket.epsilon:g}: the error is "
-                f"between {verdict.lower:.6g} and {verdict.upper:.6g}."
+                f"{self.ticket} is {verdict.word.lower()} at {epsilon}: the error is between "
+                f"{lower} and {upper}."
             )
 
 
@@ -169,7 +172,7 @@ class Gap:
         try:
             found.extend(brackets)
         finally:  # interrupted, too
-            yield gaps.report(found[0], found[-1])
+            yield gaps.report(found[0], found[-1], self.gap)
 
 
 TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap
