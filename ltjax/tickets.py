@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax import configs, draws, gaps, problem, theory
+from ltjax import configs, draws, files, gaps, problem, theory
 from ltjax.errors import InputError
 from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
 from ltjax.problem import MAX_WIDTH
@@ -105,6 +105,7 @@ def prune(
         narrow: whether to halve the random network, which contains the narrower ones, as often as
             the ticket is still certified; up to HALVINGS times.
     """
+    layers = _given(layers)
     sizes = (layers[0].shape[1], *map(len, layers))
     config = configs.Network(sizes=sizes, last=last, constructions=(construction,))
     _check(seed, epsilon, delta, max_width)
@@ -133,6 +134,12 @@ def prune(
         for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
     ]
     return made[_first_certified(made, layers)]
+
+
+def _given(layers: Layers) -> list[np.ndarray]:
+    """A target as matrices of float64, with not one number rounded, or `InputError`."""
+    arrays = {f"layer {i}": np.asarray(layer) for i, layer in enumerate(layers, 1)}
+    return files.as_network(arrays, "target")
 
 
 def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
@@ -269,6 +276,7 @@ def verify(
             to know on which side of epsilon the supremum is.
         stop: asked, at every step of that, whether to leave it.
     """
+    layers = _given(layers)
     if digest(layers, ticket.last) != ticket.target:
         return Verdict(False, 0.0, math.inf, ticket.epsilon)
     low, high = bracket(ticket, layers, lower)
