@@ -236,6 +236,31 @@ def shown(member: str) -> str:
     return short if short.isascii() and short.isprintable() and short else ascii(short)
 
 
+def check_no_input(out: FilePath, name: str, inputs: Sequence[FilePath]) -> None:
+    """`InputError` where what is to be written is one of the files read, by whatever name.
+
+    Links, hard links and other spellings of a file are that file.
+    """
+    for path in inputs:
+        if same_file(out, path):
+            raise InputError(f"{name} must not take the place of {path}, which is read, got {out}.")
+
+
+def check_two_files(one: FilePath, other: FilePath, names: str) -> None:
+    """`InputError` where two outputs are one file; names that differ in case alone may be."""
+    first, second = (os.path.realpath(path).casefold() for path in (one, other))
+    if first == second or same_file(one, other):
+        raise InputError(f"{names} must be two files, got {one} and {other}.")
+
+
+def same_file(one: FilePath, other: FilePath) -> bool:
+    """Whether two names are of one file that there is."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
 def check_output(path: FilePath, name: str, suffixes: Sequence[str] = PICTURES) -> None:
     """`InputError` unless a file may be put there, long before there is one to put."""
     if Path(path).suffix not in suffixes:

@@ -68,6 +68,7 @@ class Make:
 
         gaps.check(self.gap, self.max_seconds)
         files.check_output(self.out, "out", (".npz",))
+        files.check_no_input(self.out, "out", [self.network])
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
         ticket = tickets.prune(
