@@ -80,13 +80,14 @@ def outward(pair: Pair, scale: float, lower: float, upper: float) -> tuple[float
 def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
     """`InputError` of what no search can reach, long before there is one."""
     if gap is not None and not LEAST_GAP <= gap < math.inf:
+        found = decimals.exact(gap)
         raise InputError(
-            f"gap must be at least {LEAST_GAP:g}, which float64 can certify, got {gap:g}."
+            f"gap must be at least {LEAST_GAP:g}, which float64 can certify, got {found}."
         )
     if not seconds >= 0.0:
-        raise InputError(f"max-seconds must be at least 0, got {seconds:g}.")
+        raise InputError(f"max-seconds must be at least 0, got {decimals.exact(seconds)}.")
     if not 0.0 < radius < math.inf:
-        raise InputError(f"radius must be positive and finite, got {radius:g}.")
+        raise InputError(f"radius must be positive and finite, got {decimals.exact(radius)}.")
 
 
 def closing(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ltjax import datasets, files, networks, theory
+from ltjax import datasets, decimals, files, networks, theory
 from ltjax.configs import (
     CONSTRUCTIONS,
     DATA,
@@ -262,7 +262,8 @@ def _grid(widths: Sequence[int] | None, epsilons: Sequence[float]) -> Grid:
     """The grid asked for; with one width where none is."""
     grid = Grid(widths=(1,) if widths is None else tuple(widths), epsilons=tuple(epsilons))
     if min(grid.epsilons) < MIN_EPSILON:
-        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {min(grid.epsilons):g}.")
+        found = decimals.exact(min(grid.epsilons))
+        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {found}.")
     return grid
 
 

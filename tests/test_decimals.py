@@ -7,8 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ltjax import decimals, gaps, networks, ticket_report, tickets
+from ltjax import decimals, gaps, networks, targets, ticket_report, tickets
 from ltjax.claims import findings
+from ltjax.errors import InputError
 from ltjax.gaps import Apart
 
 # Halves of the last digit, carries, powers of ten, the ends of float64, and floats of other kinds.
@@ -141,6 +142,24 @@ def test_no_bound_of_doing_nothing_is_above_the_truth():
     # Two layers that cancel: what is left of their product is rounding, and no proof of anything.
     first = np.array([[0.1, 0.3], [0.1, 0.3]])
     assert networks.reach([first, np.array([[1.0, -1.0]]) / 3.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("refused", "found"),
+    [
+        (lambda: gaps.check(9.9999999e-7, 1.0), "gap must be at least 1e-06, .* got 9.9999999e-07"),
+        (lambda: targets.neuron(epsilons=(9.9999999e-10,)), "at least 1e-09, got 9.9999999e-10"),
+        (lambda: targets.features(radius=1.00000001), "at most 1, .* got 1.00000001"),
+        (lambda: targets.neuron(target=[1.0000001]), "1/sqrt.1. = 1, got 1.0000001 at .* 0.999999"),
+        (
+            lambda: targets.network(target=[np.array([[1.0000001]])]),
+            "got 1.00001 times that .* by 1.00001",
+        ),
+    ],
+)
+def test_a_value_is_not_refused_in_the_words_of_one_that_is_not(refused, found):
+    with pytest.raises(InputError, match=found):
+        refused()
 
 
 def test_intervals_of_an_audit_are_rounded_outwards():

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "configs.criterion": "errors",
     "configs.neuron": "configs.criterion decimals errors",
     "configs.network": "configs.criterion decimals errors",
-    "configs.features": "configs.criterion errors",
+    "configs.features": "configs.criterion decimals errors",
     "configs.training": "configs.criterion datasets errors",
     "configs": (
         "configs.criterion configs.features configs.network configs.neuron configs.training"
@@ -102,7 +102,9 @@ MAY_IMPORT = {
         "supnorm.certificate theory ticket_files"
     ),
     "ticket_report": "decimals gaps networks supnorm.certificate theory ticket_files tickets",
-    "targets": "configs datasets errors experiments.features_host files networks problem theory",
+    "targets": (
+        "configs datasets decimals errors experiments.features_host files networks problem theory"
+    ),
     "curves": (
         "engine errors estimates files machine plans plots problem processes records report "
         "tally theory"
