@@ -74,9 +74,9 @@ def neuron_widths(
 def table(problem: Problem, delta: float) -> str:
     """What `ltjax width` answers: every construction and tolerance, without drawing anything."""
     dim, target = problem.config.dim, problem.target
-    lines = [f"smallest width k for success 1 - {delta:g}, one neuron, d = {dim}"]
+    lines = [f"smallest width k for success 1 - {decimals.exact(delta)}, one neuron, d = {dim}"]
     for epsilon in problem.grid.epsilons:
-        head = f"epsilon {epsilon:g}"
+        head = f"epsilon {decimals.exact(epsilon)}"
         lines += ["", f"{head:<20} {'exact':<23} {'asymptotic':<12} leading order, worst target"]
         for name in [f"{f}/{rule}" for rule in ("slides", "tight") for f in FAMILIES]:
             exact, sharp = neuron_widths(target, name, epsilon, delta)

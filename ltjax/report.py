@@ -80,8 +80,8 @@ def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
             count = f"{counts[k, e]:,}/{one.tally.trials:,}"
             reach = f"{decimals.fixed_below(low, 4)} to {decimals.fixed_above(high, 4)}"
             lines.append(
-                f"  epsilon {epsilon:<10g}{one.widths[k]:>14}{count:>22}   {reach:<22}   "
-                f"{_expected(predicted, k, e)}"
+                f"  epsilon {decimals.exact(epsilon):<10}{one.widths[k]:>14}{count:>22}   "
+                f"{reach:<22}   {_expected(predicted, k, e)}"
             )
     return lines
 
@@ -132,13 +132,15 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     for e, epsilon in enumerate(one.epsilons):
         verdict = "inside" if np.all(outside[:, e] <= 0) else "OUTSIDE"
         farthest = max(distance[:, e].max(), 0.0)
-        lines.append(f"  epsilon {epsilon:<10g}{verdict:>9}   farthest {farthest:.4f}")
+        lines.append(
+            f"  epsilon {decimals.exact(epsilon):<10}{verdict:>9}   farthest {farthest:.4f}"
+        )
     return lines
 
 
 def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
-    head = f"{one.tally.problem.config.axis[:-2]} for success 1 - {delta:g}"
+    head = f"{one.tally.problem.config.axis[:-2]} for success 1 - {decimals.exact(delta)}"
     lines = [f"{head:<31}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
     for name, seen in estimates.items():
         for e, epsilon in enumerate(one.epsilons):
@@ -148,7 +150,7 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             promised = f"{one.lemma[epsilon]}" if epsilon in one.lemma else "-"
             lines.append(
-                f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
-                f"{exact:<16} {asymptotic:<11} {promised}"
+                f"  {name:<16}epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
+                f"{reach:<17} {exact:<16} {asymptotic:<11} {promised}"
             )
     return lines

@@ -1,13 +1,15 @@
 """Bounds as text: whatever the number, what is printed is true of it."""
 
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from test_report import problem, tally
 
-from ltjax import decimals, gaps, networks, targets, ticket_report, tickets
+from ltjax import curves, decimals, gaps, networks, stats, targets, ticket_report, tickets
 from ltjax.claims import findings
 from ltjax.errors import InputError
 from ltjax.gaps import Apart
@@ -160,6 +162,18 @@ def test_no_bound_of_doing_nothing_is_above_the_truth():
 def test_a_value_is_not_refused_in_the_words_of_one_that_is_not(refused, found):
     with pytest.raises(InputError, match=found):
         refused()
+
+
+def test_the_table_of_a_curve_is_true_of_its_numbers():
+    asked = problem(epsilons=(0.12345679, 0.12345671))
+    counts, ranges = np.full(asked.shape, 3), ((0, 7),)
+    text = curves.table(tally(asked, counts, ranges=ranges, planned=(7,)), every=True)
+    low, high = (float(end) for end in stats.clopper_pearson(3, 7, 0.05))
+    rows = re.findall(r"epsilon (\S+) +\d+ +3/7 +(\S+) to (\S+)", text)
+    assert {float(epsilon) for epsilon, _, _ in rows} == {0.12345679, 0.12345671}
+    for _, start, end in rows:
+        assert told(start) <= Fraction(low) <= Fraction(high) <= told(end)
+        assert told(end) - told(start) <= Fraction(high) - Fraction(low) + Fraction(2, 10**4)
 
 
 def test_intervals_of_an_audit_are_rounded_outwards():
