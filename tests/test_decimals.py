@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from test_report import problem, tally
+from test_ticket_commands import call, said
 
 from ltjax import curves, decimals, gaps, networks, stats, targets, ticket_report, tickets
 from ltjax.claims import findings
@@ -93,6 +94,17 @@ def test_the_report_of_two_networks():
     (start,) = gaps.closing(*gaps.pair_of(first, second), 0.01, stop=lambda: True)
     found = rows(gaps.report(start, start, 0.01))
     assert told(found["lower bound"]) <= Fraction(1.2345649) <= told(found["upper bound"])
+
+
+def test_the_command_prints_bounds_that_are_true(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    np.savez("zero.npz", np.array([[0.0]]))
+    for value in (1.2345649, 0.1, 7.77777749e-5):
+        np.savez("one.npz", np.array([[value]]))
+        assert call("gap", "one.npz", "zero.npz", "--max-seconds", "0") == 0
+        found, _ = said(capfd)
+        assert told(found["lower bound"]) <= Fraction(value) <= told(found["upper bound"])
+        assert Fraction(value) <= told(found["upper bound before the search"])
 
 
 @pytest.mark.parametrize(
