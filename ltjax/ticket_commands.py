@@ -139,7 +139,7 @@ class Gap:
     """Tell how far two networks are apart over a ball, by a certified bracket that closes.
 
     Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. An interrupt ends
-    the search with the bracket found so far.
+    the search with the bracket found so far, and a line tells where it is wider than was asked for.
 
     Try:
       ltjax gap netA.npz netB.npz

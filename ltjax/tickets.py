@@ -88,8 +88,7 @@ class Verdict(NamedTuple):
 
 def rescale(layers: Layers) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """A network that fills the hypotheses, ||W|| <= 1 and |w| <= 1/sqrt(n_in), and the scales."""
-    with np.errstate(over="ignore"):
-        scales = tuple(max(configs.hypotheses(layer)) or 1.0 for layer in layers)
+    scales = tuple(max(configs.hypotheses(layer)) or 1.0 for layer in layers)
     if not (max(scales) < math.inf and LEAST_SCALE <= scale_of(scales) <= MOST_SCALE):
         raise InputError(f"target must be of a size that float64 can hold, got scales {scales}.")
     return [layer / s for layer, s in zip(layers, scales, strict=True)], scales

@@ -374,6 +374,7 @@ def test_the_norm_of_a_layer_of_any_size():
         rounding = 5e-324 / size + 1e-15
         assert norm == pytest.approx(4.0 * size, rel=2 * rounding)
         assert entry == pytest.approx(4.0 * 2**0.5 * size, rel=2 * rounding)
+    assert configs.hypotheses(np.full((2, 2), 1.7e308)) == (np.inf, np.inf)
     # Rows of sizes that have nothing to do with each other.
     assert configs.hypotheses(np.array([[1e150, 0.0], [0.0, 1e-200]]))[0] == 1e150
 

@@ -131,4 +131,5 @@ def hypotheses(layer: np.ndarray) -> tuple[float, float]:
     largest = np.abs(layer).max()
     _, exponent = np.frexp(largest)
     norm = np.linalg.norm(np.ldexp(layer, -exponent), 2)
-    return float(np.ldexp(norm, exponent)), float(np.sqrt(layer.shape[1]) * largest)
+    with np.errstate(over="ignore"):  # to infinity
+        return float(np.ldexp(norm, exponent)), float(np.sqrt(layer.shape[1]) * largest)
