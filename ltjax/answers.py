@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ltjax import networks, theory
+from ltjax import decimals, networks, theory
 from ltjax.configs import SUPREMA, Features, Network, Neuron, Training
 from ltjax.problem import MAX_WIDTH, Problem
 
@@ -19,7 +19,7 @@ def facts(problem: Problem) -> list[str]:
         return [
             f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
             f"{there:,} in the target",
-            f"keeping nothing errs by at least {reach:.4f}",
+            f"keeping nothing errs by at least {decimals.below(reach)}",
         ]
     if isinstance(config, Features):
         return [
@@ -74,9 +74,9 @@ def neuron_widths(
 def table(problem: Problem, delta: float) -> str:
     """What `ltjax width` answers: every construction and tolerance, without drawing anything."""
     dim, target = problem.config.dim, problem.target
-    lines = [f"smallest width k for success 1 - {delta:g}, one neuron, d = {dim}"]
+    lines = [f"smallest width k for success 1 - {decimals.exact(delta)}, one neuron, d = {dim}"]
     for epsilon in problem.grid.epsilons:
-        head = f"epsilon {epsilon:g}"
+        head = f"epsilon {decimals.exact(epsilon)}"
         lines += ["", f"{head:<20} {'exact':<23} {'asymptotic':<12} leading order, worst target"]
         for name in [f"{f}/{rule}" for rule in ("slides", "tight") for f in FAMILIES]:
             exact, sharp = neuron_widths(target, name, epsilon, delta)

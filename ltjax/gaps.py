@@ -7,10 +7,12 @@ of the ball is one more.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
+from ltjax import decimals
 from ltjax.errors import InputError
 from ltjax.networks import Pair
 
@@ -67,7 +69,7 @@ def outward(pair: Pair, scale: float, lower: float, upper: float) -> tuple[float
     Weights were rounded when they were divided, errors when they were subtracted: by half an ulp.
     """
     sizes = [(np.linalg.norm(w), np.linalg.norm(e)) for w, e in zip(*pair[:2], strict=True)]
-    if not any(error for _, error in sizes):
+    if not any(np.any(error) for error in pair.errors):
         return 0.0, 0.0  # what was equal is equal divided
     rounding = ULP * sum(map(sum, sizes)) * math.prod(1.0 + error for _, error in sizes)
     outwards = 1.0 + 2.0 * len(pair.weights) * ULP
@@ -78,13 +80,14 @@ def outward(pair: Pair, scale: float, lower: float, upper: float) -> tuple[float
 def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
     """`InputError` of what no search can reach, long before there is one."""
     if gap is not None and not LEAST_GAP <= gap < math.inf:
+        found = decimals.exact(gap)
         raise InputError(
-            f"gap must be at least {LEAST_GAP:g}, which float64 can certify, got {gap:g}."
+            f"gap must be at least {LEAST_GAP:g}, which float64 can certify, got {found}."
         )
     if not seconds >= 0.0:
-        raise InputError(f"max-seconds must be at least 0, got {seconds:g}.")
+        raise InputError(f"max-seconds must be at least 0, got {decimals.exact(seconds)}.")
     if not 0.0 < radius < math.inf:
-        raise InputError(f"radius must be positive and finite, got {radius:g}.")
+        raise InputError(f"radius must be positive and finite, got {decimals.exact(radius)}.")
 
 
 def closing(
@@ -115,13 +118,26 @@ def closing(
         yield Apart(*outward(pair, scale, found.lower, found.upper), found.nodes)
 
 
-def report(start: Apart, found: Apart) -> str:
-    """The last bracket, and what was known before the search, as text."""
+def report(start: Apart, found: Apart, gap: float) -> str:
+    """The last bracket, what was asked of it, and what was known before the search, as text."""
+    lower, upper = decimals.bracket(found.lower, found.upper)
+    finite = found.lower > 0.0 and found.upper < math.inf
+    ratio = Fraction(found.upper) / Fraction(found.lower) if finite else found.ratio
     rows = {
-        "lower bound": f"{found.lower:.6g}",
-        "upper bound": f"{found.upper:.6g}",
-        "upper / lower": f"{found.ratio:.6g}",
-        "upper bound before the search": f"{start.upper:.6g}",
+        "lower bound": lower,
+        "upper bound": upper,
+        "upper / lower": decimals.above(ratio),
+        **shortfall(found.lower, found.upper, gap),
+        "upper bound before the search": decimals.above(start.upper),
         "nodes": f"{found.nodes:,}",
     }
     return "\n".join(f"{name}: {value}" for name, value in rows.items())
+
+
+def shortfall(lower: float, upper: float, gap: float | None) -> dict[str, str]:
+    """A row of a report where a bracket is not as close as was asked; none where nothing was."""
+    if gap is None or upper == 0.0:
+        return {}
+    if upper < math.inf and Fraction(upper) <= (1 + Fraction(gap)) * Fraction(lower):
+        return {}
+    return {"gap": f"not reached (asked {decimals.exact(gap)})"}

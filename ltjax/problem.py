@@ -17,6 +17,7 @@ Notation, the same in every docstring of the package:
 
 import hashlib
 import json
+import reprlib
 from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
@@ -131,7 +132,7 @@ def _tuples(value):
 
 def check_seed(seed: int) -> int:
     if not 0 <= seed < 2**32:
-        raise InputError(f"seed must be at least 0 and below 2^32, got {seed}.")
+        raise InputError(f"seed must be at least 0 and below 2^32, got {reprlib.repr(seed)}.")
     return seed
 
 

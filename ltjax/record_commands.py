@@ -58,6 +58,7 @@ class Plot:
         files.check_output(self.out, "out")
         if not self.records:
             raise InputError("records must name at least one file, got none.")
+        files.check_no_input(self.out, "out", self.records)
         tallies = [records.load([record]) for record in self.records]
         curves.plot(tallies, self.out, self.criterion, self.records, self.delta)
         yield f"figure: {self.out}"

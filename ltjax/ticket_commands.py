@@ -63,11 +63,12 @@ class Make:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import decimals, files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
         files.check_output(self.out, "out", (".npz",))
+        files.check_no_input(self.out, "out", [self.network])
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
         ticket = tickets.prune(
@@ -84,10 +85,11 @@ class Make:
         stop = machine.deadline(self.max_seconds)
         verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
         files.write_atomic(self.out, tickets.to_bytes(ticket))
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap)
         yield f"ticket: {self.out}"
         if not verdict.holds:
-            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {self.epsilon:g}.")
+            epsilon = decimals.exact(self.epsilon)
+            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {epsilon}.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Verify:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import decimals, files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
@@ -122,11 +124,13 @@ class Verify:
             raise FalseClaimError(
                 f"{self.ticket} was made for another network, not {self.network}."
             )
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap)
         if not verdict.holds:
+            epsilon = decimals.exact(ticket.epsilon)
+            lower, upper = decimals.bracket(verdict.lower, verdict.upper)
             raise FalseClaimError(
-                f"{self.ticket} is {verdict.word.lower()} at {ticket.epsilon:g}: the error is "
-                f"between {verdict.lower:.6g} and {verdict.upper:.6g}."
+                f"{self.ticket} is {verdict.word.lower()} at {epsilon}: the error is between "
+                f"{lower} and {upper}."
             )
 
 
@@ -135,7 +139,7 @@ class Gap:
     """Tell how far two networks are apart over a ball, by a certified bracket that closes.
 
     Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. An interrupt ends
-    the search with the bracket found so far.
+    the search with the bracket found so far, and a line tells where it is wider than was asked for.
 
     Try:
       ltjax gap netA.npz netB.npz
@@ -169,7 +173,7 @@ class Gap:
         try:
             found.extend(brackets)
         finally:  # interrupted, too
-            yield gaps.report(found[0], found[-1])
+            yield gaps.report(found[0], found[-1], self.gap)
 
 
 TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap

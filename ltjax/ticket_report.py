@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ltjax import theory
+from ltjax import decimals, gaps, theory
 from ltjax.networks import Pair, active_weights, reach
 from ltjax.supnorm import certificate
 from ltjax.ticket_files import Ticket, to_bytes
@@ -17,19 +17,25 @@ FLOAT32 = 4  # bytes of a weight
 MAX_BITS = 52  # of a weight on a grid
 
 
-def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
-    """The short report of a ticket and the target that it belongs to."""
+def report(ticket: Ticket, layers: Layers, verdict: Verdict, gap: float | None = None) -> str:
+    """The short report of a ticket and the target that it belongs to.
+
+    Args:
+        gap: what the bracket was to be closed to, if that was asked for.
+    """
     shapes = list(zip(pairwise(ticket.sizes), ticket.widths, ticket.blocks, strict=True))
     size = sum(layer.size for layer in layers)
     bits = coarsest_grid(ticket, layers)
+    lower, upper = decimals.bracket(verdict.lower, verdict.upper)
     rows = {
         "verdict": verdict.word,
-        "lower bound": f"{verdict.lower:.6g}",
-        "upper bound": f"{verdict.upper:.6g}",
-        "epsilon": f"{ticket.epsilon:g}",
+        "lower bound": lower,
+        "upper bound": upper,
+        **gaps.shortfall(verdict.lower, verdict.upper, gap),
+        "epsilon": decimals.exact(ticket.epsilon),
         "scale": f"{ticket.scale:.6g} = {' x '.join(f'{s:.6g}' for s in ticket.scales)}",
         "epsilon / scale": f"{ticket.epsilon / ticket.scale:.6g}",
-        "keeping nothing errs by at least": f"{reach(layers, ticket.last):.6g}",
+        "keeping nothing errs by at least": decimals.below(_nothing(ticket, layers)),
         "random network": f"seed {ticket.seed}, {ticket.construction}",
         **{
             f"layer {i}": f"{n_in} -> {width:,} -> {n_out}, block size {m:,}"
@@ -48,6 +54,13 @@ def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
     return "\n".join(f"{name}: {value}" for name, value in rows.items())
 
 
+def _nothing(ticket: Ticket, layers: Layers) -> float:
+    """A lower bound on the error of an empty ticket, in the units of the target."""
+    weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
+    pair = Pair(weights, tuple(-w[None] for w in weights), ticket.last)
+    return gaps.outward(pair, ticket.scale, reach(weights, ticket.last), 0.0)[0]
+
+
 def coarsest_grid(ticket: Ticket, layers: Layers) -> int | None:
     """Bits a weight with which the target, rounded, is still certified to the ticket's epsilon.
 
@@ -56,10 +69,9 @@ def coarsest_grid(ticket: Ticket, layers: Layers) -> int | None:
     weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
     for bits in range(2, MAX_BITS + 1):
         errors = tuple((_rounded(w, 2 ** (bits - 1) - 1) - w)[None, None] for w in weights)
-        if (
-            certificate.upper(Pair(weights, errors, ticket.last))[0] * ticket.scale
-            <= ticket.epsilon
-        ):
+        pair = Pair(weights, errors, ticket.last)
+        upper = float(certificate.upper(pair)[0])
+        if gaps.outward(pair, ticket.scale, 0.0, upper)[1] <= ticket.epsilon:
             return bits
     return None
 

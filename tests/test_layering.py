@@ -15,12 +15,13 @@ PACKAGE = Path(ltjax.__file__).parent
 MAY_IMPORT = {
     "errors": "",
     "draws": "",
+    "decimals": "",
     "files": "errors",
     "datasets": "errors files",
     "configs.criterion": "errors",
-    "configs.neuron": "configs.criterion errors",
-    "configs.network": "configs.criterion errors",
-    "configs.features": "configs.criterion errors",
+    "configs.neuron": "configs.criterion decimals errors",
+    "configs.network": "configs.criterion decimals errors",
+    "configs.features": "configs.criterion decimals errors",
     "configs.training": "configs.criterion datasets errors",
     "configs": (
         "configs.criterion configs.features configs.network configs.neuron configs.training"
@@ -50,8 +51,8 @@ MAY_IMPORT = {
     "plans": "errors problem stats tally",
     "records": "errors files problem tally",
     "estimates": "errors stats tally",
-    "answers": "configs networks problem theory",
-    "report": "answers estimates stats",
+    "answers": "configs decimals networks problem theory",
+    "report": "answers decimals estimates stats",
     "plots": "errors estimates looks",
     "charts": "errors estimates looks plots stats",
     "search": "",
@@ -71,7 +72,7 @@ MAY_IMPORT = {
     "supnorm.lift": "networks supnorm.certificate",
     "supnorm.relaxation": "networks supnorm.lift",
     "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "errors networks supnorm.tree",
+    "gaps": "decimals errors networks supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
@@ -95,33 +96,39 @@ MAY_IMPORT = {
     "machine": "errors",
     "processes": "errors tally",
     "engine": "draws errors problem processes tally",
-    "ticket_files": "configs errors files networks problem",
+    "ticket_files": "configs decimals errors files networks problem",
     "tickets": (
-        "configs draws errors gaps networks problem search.nearest supnorm.ascent "
+        "configs decimals draws errors files gaps networks problem search.nearest supnorm.ascent "
         "supnorm.certificate theory ticket_files"
     ),
-    "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
-    "targets": "configs datasets errors experiments.features_host files networks problem theory",
+    "ticket_report": "decimals gaps networks supnorm.certificate theory ticket_files tickets",
+    "targets": (
+        "configs datasets decimals errors experiments.features_host files networks problem theory"
+    ),
     "curves": (
         "engine errors estimates files machine plans plots problem processes records report "
         "tally theory"
     ),
-    "claims.findings": "curves problem stats tally",
+    "claims.findings": "curves decimals problem stats tally",
     "claims.conjectures": "claims.findings problem targets",
     "claims.algebra": "claims.findings networks",
-    "claims.one_neuron": "claims.findings networks stats supnorm.exact targets theory",
-    "claims.existence": "claims.algebra claims.findings networks stats supnorm.exact theory",
-    "claims.whole_networks": "claims.findings networks supnorm.exact targets theory tickets",
+    "claims.one_neuron": "claims.findings decimals networks stats supnorm.exact targets theory",
+    "claims.existence": (
+        "claims.algebra claims.findings decimals networks stats supnorm.exact theory"
+    ),
+    "claims.whole_networks": (
+        "claims.findings decimals networks supnorm.exact targets theory tickets"
+    ),
     "claims.promises": (
         "claims.findings claims.one_neuron claims.whole_networks networks problem targets theory"
     ),
-    "claims.neurons": "claims.findings claims.one_neuron targets theory",
+    "claims.neurons": "claims.findings decimals claims.one_neuron targets theory",
     "claims": (
         "claims.algebra claims.conjectures claims.existence claims.findings claims.neurons "
         "claims.one_neuron claims.promises claims.whole_networks"
     ),
     "audits": "claims claims.findings curves errors files machine problem",
-    "audit_report": "audits charts claims claims.findings plots",
+    "audit_report": "audits charts claims claims.findings decimals plots",
     "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
     "audit_commands": "audit_report audits errors files flags machine",
@@ -129,7 +136,7 @@ MAY_IMPORT = {
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
     "record_commands": "curves errors files flags problem records report",
-    "ticket_commands": "errors files flags gaps machine ticket_report tickets",
+    "ticket_commands": "decimals errors files flags gaps machine ticket_report tickets",
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"
@@ -238,8 +245,8 @@ def test_only_the_disk_modules_open_files():
             for name in calls(module)
         )
 
-    # A ticket's bytes are packed by numpy's own writer, in memory; what `machine` reads is the
-    # system's word on processor and memory.
+    # A ticket's bytes are read by `files`; what `machine` reads is the system's word on processor
+    # and memory.
     disk = {"files", "records", "ticket_files", "machine"}
     assert {module for module in MAY_IMPORT if touches(module)} == disk
 
