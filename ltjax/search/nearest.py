@@ -153,6 +153,7 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     shared_index = inputs % np.uint32(layout.separate) if layout.separate else inputs
     slots, chunks = layout.slots(target), _Chunks.of(widths, layout.span)
     pairs = np.arange(slots.shape[1], dtype=np.uint32).reshape(1, -1, 1, 1)
+    zero = widths[:1].reshape(1, 1, 1, 1) >> np.int32(31)  # no width is negative
 
     def draw_shared(chunk):
         first, width = chunks[chunk]
@@ -169,7 +170,8 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
             words = draws.word_pair(fan_key, neuron, pairs)[: len(slots)]
         weights = [draws.uniform(word) for word in words]
         hidden = weights if layout.pooled else [shared] * len(words)
-        errors = [shared * w - t[None] for w, t in zip(weights, slots, strict=True)]
+        products = (_rounded(shared * w, zero) for w in weights)
+        errors = [p - t[None] for p, t in zip(products, slots, strict=True)]
         return _pack(*map(_record, hidden, errors))
 
     def body(chunk, carry):
@@ -226,6 +228,17 @@ class _Chunks(NamedTuple):
         """First neuron of a chunk, and the width at which it is cut."""
         at = jnp.minimum(jnp.sum(self.end <= chunk, dtype=jnp.int32), len(self.end) - 1)
         return self.first[at] + (chunk - self.begin[at]) * self.span, self.widths[at]
+
+
+def _rounded(product, zero):
+    """A product as a float32, whatever is done with it next.
+
+    A compiler may fuse a product and a difference to one operation that rounds once, and does so in
+    one program and not in another. It cannot where the bits between the two meet a number that it
+    does not know: `zero` must be computed from an argument of the program.
+    """
+    bits = jax.lax.bitcast_convert_type(product, jnp.int32)
+    return jax.lax.bitcast_convert_type(bits ^ zero, jnp.float32)
 
 
 def _record(hidden, error):
