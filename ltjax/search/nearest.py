@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import draws
+from ltjax.errors import WrongKernelError
 
 LANES = 16  # neurons of one slot in a chunk, at most
 STAGES = 3  # of the pipeline, before a chunk is merged
@@ -37,9 +38,8 @@ LANE_BITS, SIGN_BIT = np.uint32(LANES - 1), np.uint32(1 << SIGN_SHIFT)
 ERROR_BITS = np.uint32(0x7FFFFFE0)
 INFINITE = np.uint32(0x7F800000)  # the bits of inf, above every error
 NONE = np.uint32(0xFFFFFFFF)
-# A reported error differs from the exact one by at most RELATIVE of itself (the bits given away)
-# plus ABSOLUTE (product, target and difference are rounded to float32, 2^-25 each at most).
-RELATIVE, ABSOLUTE = 2.0**-17, 2.0**-23
+CHECKED = 2**14  # slots that a known-answer check compares
+RELATIVE = 2.0**-17  # of an error, above what the bits given away are worth
 
 
 class Slots(NamedTuple):
@@ -51,6 +51,25 @@ class Slots(NamedTuple):
 
     error: jax.Array
     neuron: jax.Array
+
+
+def slack(error):
+    """By how much a reported error may differ from the exact one: bits given away, and rounding."""
+    return RELATIVE * abs(error) + draws.ROUNDING
+
+
+def compare(exact, reported) -> None:
+    """Hold reported slot errors against exact ones, float64 of the same shape.
+
+    Raises:
+        WrongKernelError: one is off by more than its slack.
+    """
+    beyond = ~(abs(reported - exact) <= slack(exact))
+    if beyond.any():
+        raise WrongKernelError(
+            f"the compiled kernel is wrong: {beyond.sum():,} of {beyond.size:,} slot errors are "
+            "off by more than rounding may do."
+        )
 
 
 def blocks(key, layer: int, target, widths, sides: int = 2) -> Slots:
