@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import draws
+from ltjax import draws, tickets
 from ltjax.search import nearest
 
 WIDTHS = np.array([40, 300], np.int32)
@@ -76,3 +76,19 @@ def test_errors_and_neurons_are_those_of_two_roundings_bit_for_bit(kind, n_out, 
         error, neuron = (np.moveaxis(np.asarray(x)[k, 0], -1, 0) for x in found)
         np.testing.assert_array_equal(neuron, neurons)
         np.testing.assert_array_equal(error.view(np.uint32), errors.view(np.uint32))
+
+
+def test_the_scales_of_a_ticket_are_those_of_any_linear_algebra():
+    # Norms of two libraries, or of two processors, differ in their last bits.
+    rng = np.random.default_rng(0)
+    for shape in [(8, 4), (3, 8), (1, 1), (64, 64)] * 5:
+        layer = rng.normal(size=shape)
+        _, (scale,) = tickets.rescale([layer])
+        norm = np.linalg.norm(layer, 2)
+        for other in (norm * (1 - 3e-16), norm * (1 + 3e-16), np.linalg.svd(layer)[1][0]):
+            most = max(float(other), float(np.sqrt(shape[1]) * abs(layer).max()))
+            assert tickets._even(most) == scale
+            assert most * (1 - 1e-14) <= scale <= most * (1 + 1e-12)
+    for exact in (1.0, 0.75, 3.0, 2.0**-300):
+        assert tickets.rescale([np.array([[exact]])])[1] == (exact,)
+        assert tickets._even(exact * (1 + 2.0**-52)) == exact
