@@ -15,6 +15,7 @@ from ltjax.errors import WrongKernelError
 from ltjax.experiments import network, network_host, neuron
 from ltjax.problem import Grid, Problem
 from ltjax.search import nearest
+from ltjax.supnorm import exact as supremum
 
 CPU = jax.devices("cpu")[:1]
 NEURON = Problem(
@@ -67,8 +68,9 @@ def test_the_brackets_of_one_neuron_need_their_absolute_slack_and_have_it(one):
     lower, upper = (np.float64(x[:, :, 0].T) for x in one[:2])
     assert np.all(lower[:3] <= values)
     assert np.all(values <= upper[:3])
-    # The supremum is between that of |v - u| and a part of it, and may be neither.
-    assert np.all(lower[3] <= l2)
+    low, high = supremum.neuron_supremum(NEURON.target, exact, np.array([]))
+    assert np.all(lower[3] <= high)
+    assert np.all(low <= upper[3])
     bare = np.abs(one.errors[:, 0]).max(axis=1)
     off = np.abs(2**0.5 * bare.max(axis=1) - tight) / tight
     assert np.mean(off > nearest.RELATIVE + 10 * 2.0**-23) > 0.05  # design: slack has work to do

@@ -79,7 +79,8 @@ def blocks(key, layer: int, target, widths, sides: int = 2) -> Slots:
         key: trial keys, two uint32 words of shape [trial].
         layer: number of the layer in the address of its words; static.
         target: t, float32 [n_out, n_in, trial], or trial axis 1 for one target.
-        widths: ascending int32 [n_widths]; neurons counted over all blocks.
+        widths: ascending int32 [n_widths]; neurons counted over all blocks. An argument of the
+            compiled program and no constant of it, for the sake of `_rounded`.
         sides: 1 where inputs are never negative: then side + is all.
 
     Returns:
