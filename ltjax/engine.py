@@ -1,7 +1,8 @@
 """The trial axis: batches, lanes and the clock. The only module that batches.
 
 A trial is a pure function of (problem, trial number). What is returned are integer counts over
-ranges of trial numbers, so how the trials are cut into batches and devices cannot matter.
+ranges of trial numbers, so how the trials are cut into batches and devices cannot matter. Which
+counts are the same on every processor, docs/reproducibility.md says.
 
 An experiment is a module with
 

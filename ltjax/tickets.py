@@ -88,10 +88,18 @@ class Verdict(NamedTuple):
 
 def rescale(layers: Layers) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """A network that fills the hypotheses, ||W|| <= 1 and |w| <= 1/sqrt(n_in), and the scales."""
-    scales = tuple(max(configs.hypotheses(layer)) or 1.0 for layer in layers)
+    scales = tuple(_even(max(configs.hypotheses(layer)) or 1.0) for layer in layers)
     if not (max(scales) < math.inf and LEAST_SCALE <= scale_of(scales) <= MOST_SCALE):
         raise InputError(f"target must be of a size that float64 can hold, got scales {scales}.")
     return [layer / s for layer, s in zip(layers, scales, strict=True)], scales
+
+
+def _even(scale: float) -> float:
+    """A scale rounded up to 41 bits, as the last ones of a norm depend on the processor."""
+    if not math.isfinite(scale):
+        return scale
+    fraction, exponent = math.frexp(scale)
+    return math.ldexp(math.ceil(fraction * (1 - 2.0**-49) * 2**41), exponent - 41)
 
 
 def prune(

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "plots": "errors estimates looks",
     "charts": "errors estimates looks plots stats",
     "search": "",
-    "search.nearest": "draws",
+    "search.nearest": "draws errors",
     "search.matching": "search.nearest",
     "search.neurons": "",
     "training": "",
@@ -75,17 +75,19 @@ MAY_IMPORT = {
     "gaps": "decimals errors networks supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
-    "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
+    "experiments.neuron_host": (
+        "configs errors networks problem search.matching search.nearest supnorm.exact"
+    ),
     "experiments.neuron": (
-        "configs experiments.crowd experiments.neuron_host search.matching search.nearest "
+        "configs draws experiments.crowd experiments.neuron_host search.matching search.nearest "
         "supnorm.exact"
     ),
     "experiments.network_host": (
-        "configs errors networks problem supnorm.ascent supnorm.certificate supnorm.exact "
-        "supnorm.relaxation supnorm.tree"
+        "configs errors networks problem search.nearest supnorm.ascent supnorm.certificate "
+        "supnorm.exact supnorm.relaxation supnorm.tree"
     ),
     "experiments.network": (
-        "configs experiments.crowd experiments.network_host networks search.nearest "
+        "configs draws experiments.crowd experiments.network_host networks search.nearest "
         "supnorm.ascent supnorm.certificate"
     ),
     "experiments.features_host": "configs draws errors problem supnorm.exact",

@@ -42,9 +42,9 @@ def pruned(problem, trials):
 @pytest.fixture(scope="module")
 def found():
     """Brackets of the device, tickets and settled brackets of all TRIALS."""
-    lower, upper, neurons, points = pruned(SMALL, TRIALS)
-    settled = experiment.settle(SMALL, TRIALS, lower, upper, neurons, points)
-    return lower, upper, neurons, settled, points
+    lower, upper, neurons, *others = pruned(SMALL, TRIALS)
+    settled = experiment.settle(SMALL, TRIALS, lower, upper, neurons, *others)
+    return lower, upper, neurons, settled, *others
 
 
 def tickets(neurons):
@@ -165,25 +165,25 @@ def test_one_network_equals_the_same_one_in_a_crowd():
 
 
 def test_the_check_passes_what_is_right_and_refuses_what_is_not(found):
-    lower, upper, neurons, _, points = found
-    experiment.check(SMALL, TRIALS, lower, upper, neurons, points)
+    lower, upper, neurons, _, *others = found
+    experiment.check(SMALL, TRIALS, lower, upper, neurons, *others)
     for c in range(len(NAMES)):
         for high in (0.5 * lower, lower - 0.1):
             wrong = upper.copy()
             wrong[:, c] = np.minimum(high[:, c], 0.4 * lower[:, c])
             with pytest.raises(WrongKernelError, match=NAMES[c]):
-                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons, points)
+                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons, *others)
         wrong = lower.copy()
         wrong[:, c] = 3 * upper[:, c] + 0.5
         with pytest.raises(WrongKernelError, match=NAMES[c]):
-            experiment.check(SMALL, TRIALS, wrong, upper, neurons, points)
+            experiment.check(SMALL, TRIALS, wrong, upper, neurons, *others)
 
 
 def test_the_check_refuses_tickets_of_other_neurons(found):
-    lower, upper, neurons, _, points = found
+    lower, upper, neurons, _, *others = found
     shifted = np.where(neurons >= 0, (neurons + 1) % 9, neurons)
     with pytest.raises(WrongKernelError, match="sup"):
-        experiment.check(SMALL, TRIALS, lower, upper, shifted, points)
+        experiment.check(SMALL, TRIALS, lower, upper, shifted, *others)
 
 
 # Counts.
@@ -261,8 +261,8 @@ def test_on_the_line_every_trial_is_decided_by_its_two_ends():
         experiment="network",
     )
     trials = np.arange(64, dtype=np.uint32)
-    lower, upper, neurons, points = pruned(problem, trials)
-    settled = experiment.settle(problem, trials, lower, upper, neurons, points)
+    lower, upper, neurons, *others = pruned(problem, trials)
+    settled = experiment.settle(problem, trials, lower, upper, neurons, *others)
     values = np.zeros(upper.shape)
     for n, k in np.ndindex(64, 2):
         pair = network_host.pair_of(problem, trials[n : n + 1], neurons[n : n + 1, 0, k])

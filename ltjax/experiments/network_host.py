@@ -13,6 +13,7 @@ from ltjax.configs import SUPREMA, Network
 from ltjax.errors import WrongKernelError
 from ltjax.networks import Pair
 from ltjax.problem import Problem
+from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate, relaxation, tree
 from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
 
@@ -58,11 +59,13 @@ def pair_of(problem: Problem[Network], trials, neurons) -> Pair:
     return Pair(weights, errors, problem.config.last)
 
 
-def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> None:
-    """Known-answer check of the compiled kernel: the first of these trials against the host.
+def check(problem: Problem[Network], trials, lower, upper, neurons, points, errors) -> None:
+    """Known-answer check of the compiled kernel against the host.
+
+    Brackets and tickets of the first of these trials, and thousands of slot errors.
 
     Raises:
-        WrongKernelError: a bracket misses the float64 value, or a ticket is none.
+        WrongKernelError: a bracket or a slot error misses the float64 value, or a ticket is none.
     """
     widths = np.array(problem.grid.widths)
     for c, criterion in enumerate(problem.criteria):
@@ -86,14 +89,19 @@ def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> N
                 f"the compiled kernel is wrong at {criterion.name}, block size {widths[k]}: its "
                 f"bracket [{low:.8g}, {high:.8g}] misses the value {least:.8g} of the host."
             )
+    some = slice(max(1, nearest.CHECKED // errors[0].size))
+    for at in range(errors.shape[1]):
+        layered = pair_of(problem, trials[some], neurons[some, at, -1]).errors
+        exact = np.concatenate([error.reshape(len(error), -1) for error in layered], axis=1)
+        nearest.compare(exact, errors[some, at])
 
 
-def settle(problem: Problem[Network], trials, lower, upper, neurons, points):
+def settle(problem: Problem[Network], trials, lower, upper, neurons, points, errors):
     """Narrow the brackets in float64, as far as an epsilon lies inside one.
 
     Args:
         trials: trial numbers, [n].
-        lower, upper, neurons, points: outcomes of these trials, with n as first axis.
+        lower, upper, neurons, points, errors: outcomes of these trials, with n as first axis.
 
     Returns:
         lower, upper: float64 [n, criterion, width]. A bracket on a supremum stays open where

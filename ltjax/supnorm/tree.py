@@ -70,8 +70,9 @@ def brackets(
 
     Yields:
         First the bracket before any node: NaN where an error is, 0 where f and g are the same. The
-        last one is close enough, unless stopped; or, with several outputs in l2, unless nodes
-        remain whose signs are all known and whose relaxation is not exact.
+        last one is close enough, unless stopped; or unless nodes remain whose signs are all known
+        and whose relaxation is not exact: with several outputs in l2, or where its steps gain no
+        more in floating point.
     """
     tree = _Tree(pair, gap, epsilon, norm)
     yield tree.bracket()
