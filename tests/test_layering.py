@@ -15,8 +15,10 @@ PACKAGE = Path(ltjax.__file__).parent
 MAY_IMPORT = {
     "errors": "",
     "interrupts": "",
+    "streams": "",
+    "values": "",
     "draws": "",
-    "files": "errors",
+    "files": "errors streams",
     "datasets": "errors files",
     "configs.criterion": "errors",
     "configs.neuron": "configs.criterion errors",
@@ -51,7 +53,7 @@ MAY_IMPORT = {
     "plans": "errors problem stats tally",
     "records": "errors files problem tally",
     "estimates": "errors stats tally",
-    "answers": "configs networks problem theory",
+    "answers": "configs errors networks problem theory",
     "report": "answers estimates stats",
     "plots": "errors estimates looks",
     "charts": "errors estimates looks plots stats",
@@ -95,7 +97,7 @@ MAY_IMPORT = {
     "experiments.popup": "configs experiments.trained training.mlp training.popup",
     "machine": "errors",
     "processes": "errors tally",
-    "engine": "draws errors problem processes tally",
+    "engine": "draws errors interrupts problem processes tally",
     "ticket_files": "configs errors files networks problem",
     "tickets": (
         "configs draws errors gaps networks problem search.nearest supnorm.ascent "
@@ -129,13 +131,14 @@ MAY_IMPORT = {
     "run_commands": "curves errors files flags machine plans preflight problem processes",
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
-    "record_commands": "curves errors files flags problem records report",
+    "record_commands": "curves errors files flags problem records report streams",
     "ticket_commands": "errors files flags gaps machine ticket_report tickets",
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"
     ),
-    "cli": "commands errors",
+    "cli": "commands errors interrupts streams values",
+    "__main__": "cli",
 }
 MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
 
