@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from ltjax import draws
+from ltjax import draws, interrupts
 from ltjax.errors import InputError
 from ltjax.problem import Problem
 from ltjax.processes import Alone, Piece
@@ -115,6 +115,9 @@ def run(
         ranges: half-open ranges of trial numbers; those of the first process count.
         team: of processes that run this together, all of which yield the same batches.
         seconds: after which no batch is begun.
+
+    Raises:
+        KeyboardInterrupt: between two steps, and while one runs, once a signal asks to stop.
     """
     team = team or Alone()
     step = program.size * team.number
@@ -131,6 +134,7 @@ def run(
 
     planned = pieces()
     while (piece := team.agree(next(planned, None) if team.leads else None)) is not None:
+        interrupts.check()
         clock = time.perf_counter()
         batch, checked = _count(program, team.share(piece), checked)
         batch = team.total(batch._replace(start=piece[0], stop=piece[1]))
@@ -156,12 +160,19 @@ def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
             under_way.append(step(start + size))
         trials = np.arange(start, min(start + size, stop))
         here = lambda x: np.asarray(x)[: len(trials)]  # noqa: B023  used at once
-        outcome, ends = jax.tree.map(here, under_way.pop(0))
+        made = under_way.pop(0)
+        interrupts.wait(lambda: _ready(made))  # noqa: B023
+        outcome, ends = jax.tree.map(here, made)
         if not checked:
             experiment.check(problem, trials, *outcome)
             checked = True
         batch = _add(batch, count(experiment, problem, trials, outcome, ends))
     return batch, checked
+
+
+def _ready(outputs) -> bool:
+    """Whether all arrays of a tree can be read without waiting, as those of numpy always can."""
+    return all(x.is_ready() for x in jax.tree.leaves(outputs) if hasattr(x, "is_ready"))
 
 
 def verdicts(lower, upper, epsilons):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ltjax.errors import InputError
+from ltjax import streams
+from ltjax.errors import PASSING, InputError
 
 FilePath = str | os.PathLike[str]
 PICTURES = (".pdf", ".svg", ".png")
@@ -29,6 +30,7 @@ def open_locked(path: Path) -> FileIO:
     """Open for reading and appending, unbuffered; created, with its folder, where missing."""
     try:
         check_regular(path)
+        _check_apart(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+b", buffering=0)  # noqa: SIM115  the caller closes it
         try:
@@ -277,6 +279,7 @@ def check_output(path: FilePath, name: str, suffixes: Sequence[str] = PICTURES) 
 def _check_replaceable(path: Path) -> None:
     """Counts are dear and pictures cheap: one never takes the place of the other."""
     check_regular(path)
+    _check_apart(path)
     if path.exists():
         with path.open("rb") as file:
             if file.read(len(OPENING)) == OPENING:
@@ -290,6 +293,11 @@ def check_regular(path: Path) -> None:
         raise InputError(f"{path} is not a regular file.")
 
 
+def _check_apart(path: Path) -> None:
+    if streams.is_one(path):
+        raise InputError(f"{path} is where the output of the command goes; choose another name.")
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder outlast a power cut, too."""
     fd = os.open(folder, os.O_RDONLY)
@@ -299,7 +307,10 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _cannot_write(path: Path, error: OSError) -> InputError:
+def _cannot_write(path: Path, error: OSError) -> InputError | OSError:
+    """Of a full disk, say, the same file may be written later: that is no fault of the input."""
+    if error.errno in PASSING:
+        return OSError(error.errno, error.strerror, str(path))
     reason = error.strerror
     if isinstance(error, FileExistsError | NotADirectoryError):
         reason = f"{error.filename} is not a directory"

@@ -107,8 +107,10 @@ def keep_programs(folder: str | None = None) -> Path | None:
     if folder == "none":
         jax.config.update("jax_compilation_cache_dir", None)
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = (Path(folder) if folder else Path(home, "ltjax")) / _processor()
+    parent = Path(folder) if folder else _cache_folder()
+    if parent is None:
+        return None
+    path = parent / _processor()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         usable = os.access(path, os.W_OK | os.X_OK)
@@ -122,6 +124,14 @@ def keep_programs(folder: str | None = None) -> Path | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
+
+
+def _cache_folder() -> Path | None:
+    """Where the user's programs keep such things; None for a user without a home."""
+    with contextlib.suppress(RuntimeError):  # neither HOME nor an entry among the users
+        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ltjax")
+        return path if path.is_absolute() else None  # a folder of where the command is given
+    return None
 
 
 def deadline(seconds: float) -> Callable[[], bool]:

@@ -8,6 +8,7 @@ Only here are results read and written. One process writes a record at a time; a
 may read it meanwhile.
 """
 
+import codecs
 import json
 import os
 import textwrap
@@ -27,6 +28,7 @@ from ltjax.tally import Batch, Ledger, Memory, Plan, Tally, check_batch, to_csv
 __all__ = ["Batch", "Log", "Tally", "load", "merge", "to_csv", "write_atomic"]
 
 FORMAT = "ltjax-counts/1"
+MARKS = codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 MAX_TRIALS = 2**53  # every reader of JSON holds integers up to here exactly
 
 
@@ -222,6 +224,11 @@ def _unseal(line: bytes) -> tuple[dict, int]:
     """The object in a whole line, and its checksum; `InputError` where a byte is not as written."""
     body = line.rpartition(b',"crc":')[0] + b"}"
     sealed, checksum = _seal(body)
+    if line.endswith(b"\r\n") and sealed == line[:-2] + b"\n":
+        raise InputError(
+            "the line ends are those of Windows, to which Git or an editor may have changed them; "
+            "sed -i 's/\\r$//' FILE changes them back."
+        )
     if sealed != line:
         raise InputError("the line is damaged, its checksum does not fit.")
     return json.loads(body), checksum
@@ -245,6 +252,11 @@ def _problem_of(path: Path, file: BinaryIO) -> Problem | None:
     """
     line = file.readline()
     file.seek(0)
+    if line.startswith(MARKS):
+        raise InputError(
+            f"{path} begins with a byte order mark, which an editor or a shell has put there; "
+            "saved again as UTF-8 without one, it is a record."
+        )
     if not (line.startswith(OPENING) or OPENING.startswith(line)):
         raise InputError(f"{path} is not a record of ltjax: line 1 is no header.")
     if not line.endswith(b"\n"):

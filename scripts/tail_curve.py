@@ -36,7 +36,7 @@ def problem(construction, dim):
     target = "random" if dim == RANDOM else "worst"
     weights = ltjax.neuron(dim=dim, target=target, widths=(1,), seed=SEED).weights
     eta, many = theory.tolerance("tight", dim, EPSILON), dim if construction == "blocks" else 1
-    widths = [round(many * theory.sharp_width(weights, eta, delta)) for delta in FAILURES]
+    widths = [round(many * theory.poisson_width(weights, eta, delta)) for delta in FAILURES]
     searched = {"blocks": "blocks", "shared": "pooled"}[construction]
     asked = {"constructions": (searched,), "rules": ("tight",), "seed": SEED, "target": target}
     return weights, eta, np.array(widths), ltjax.neuron(dim, (EPSILON,), widths[:COUNTED], **asked)

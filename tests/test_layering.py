@@ -14,9 +14,12 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
+    "interrupts": "",
+    "streams": "",
+    "values": "",
     "draws": "",
     "decimals": "",
-    "files": "errors",
+    "files": "errors streams",
     "datasets": "errors files",
     "configs.criterion": "errors",
     "configs.neuron": "configs.criterion decimals errors",
@@ -51,7 +54,7 @@ MAY_IMPORT = {
     "plans": "errors problem stats tally",
     "records": "errors files problem tally",
     "estimates": "errors stats tally",
-    "answers": "configs decimals networks problem theory",
+    "answers": "configs decimals errors networks problem theory",
     "report": "answers decimals estimates stats",
     "plots": "errors estimates looks",
     "charts": "errors estimates looks plots stats",
@@ -97,7 +100,7 @@ MAY_IMPORT = {
     "experiments.popup": "configs experiments.trained training.mlp training.popup",
     "machine": "errors",
     "processes": "errors tally",
-    "engine": "draws errors problem processes tally",
+    "engine": "draws errors interrupts problem processes tally",
     "ticket_files": "configs decimals errors files networks problem",
     "tickets": (
         "configs decimals draws errors files gaps networks problem search.nearest supnorm.ascent "
@@ -108,8 +111,8 @@ MAY_IMPORT = {
         "configs datasets decimals errors experiments.features_host files networks problem theory"
     ),
     "curves": (
-        "engine errors estimates files machine plans plots problem processes records report "
-        "tally theory"
+        "engine errors estimates files machine plans plots problem processes records report tally "
+        "theory"
     ),
     "claims.findings": "curves decimals problem stats tally",
     "claims.conjectures": "claims.findings problem targets",
@@ -124,7 +127,7 @@ MAY_IMPORT = {
     "claims.promises": (
         "claims.findings claims.one_neuron claims.whole_networks networks problem targets theory"
     ),
-    "claims.neurons": "claims.findings decimals claims.one_neuron targets theory",
+    "claims.neurons": "claims.findings claims.one_neuron decimals targets theory",
     "claims": (
         "claims.algebra claims.conjectures claims.existence claims.findings claims.neurons "
         "claims.one_neuron claims.promises claims.whole_networks"
@@ -137,13 +140,14 @@ MAY_IMPORT = {
     "run_commands": "curves errors files flags machine plans preflight problem processes",
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
-    "record_commands": "curves errors files flags problem records report",
+    "record_commands": "curves errors files flags problem records report streams",
     "ticket_commands": "decimals errors files flags gaps machine ticket_report tickets",
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"
     ),
-    "cli": "commands errors",
+    "cli": "commands errors interrupts streams values",
+    "__main__": "cli",
 }
 MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
 

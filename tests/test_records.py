@@ -666,7 +666,7 @@ def test_a_failed_replacement_leaves_the_old_file(tmp_path, monkeypatch):
     figure = tmp_path / "width.png"
     records.write_atomic(figure, b"old")
     monkeypatch.setattr(files.os, "fsync", failing_fsync)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device"):
         records.write_atomic(figure, b"new")
     assert figure.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [figure]
