@@ -80,5 +80,7 @@ class Audit:
 
         if self.report is not None:
             files.check_output(self.report, "report", (".html",))
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with
+
             if self.out is not None and os.path.realpath(self.out) == os.path.realpath(self.report):
                 raise InputError(f"report and out must be two files, got {self.out} for both.")

@@ -138,6 +138,8 @@ class Run:
         check_delta(self.delta)
         if self.figure is not None:
             files.check_output(self.figure, "figure")
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with
+
             if self.out is not None and os.path.realpath(self.out) == os.path.realpath(self.figure):
                 raise InputError(f"figure and out must be two files, got {self.out} for both.")
 
