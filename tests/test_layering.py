@@ -14,6 +14,7 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
+    "machine": "errors",
     "draws": "",
     "files": "errors",
     "datasets": "errors files",
@@ -64,14 +65,14 @@ MAY_IMPORT = {
     "training.imp": "configs datasets training.masks training.mlp",
     "training.popup": "configs datasets training.masks training.mlp",
     "training.sparse_target": "draws networks training.masks",
-    "supnorm": "",
+    "supnorm": "machine",
     "supnorm.exact": "networks",
     "supnorm.certificate": "networks supnorm.exact",
-    "supnorm.ascent": "networks",
+    "supnorm.ascent": "machine networks",
     "supnorm.lift": "networks supnorm.certificate",
-    "supnorm.relaxation": "networks supnorm.lift",
+    "supnorm.relaxation": "machine networks supnorm.lift",
     "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "errors networks supnorm.tree",
+    "gaps": "errors machine networks supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
@@ -92,12 +93,11 @@ MAY_IMPORT = {
     "experiments.trained": "configs errors networks problem",
     "experiments.imp": "configs experiments.trained training.imp",
     "experiments.popup": "configs experiments.trained training.mlp training.popup",
-    "machine": "errors",
-    "processes": "errors tally",
-    "engine": "draws errors problem processes tally",
+    "processes": "errors machine tally",
+    "engine": "draws errors machine problem processes tally",
     "ticket_files": "configs errors files networks problem",
     "tickets": (
-        "configs draws errors gaps networks problem search.nearest supnorm.ascent "
+        "configs draws errors gaps machine networks problem search.nearest supnorm.ascent "
         "supnorm.certificate theory ticket_files"
     ),
     "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
