@@ -257,7 +257,8 @@ def test_flags_are_tried_only_where_they_are_out_of_the_ordinary(monkeypatch):
     machine._check_flags(" --xla_force_host_platform_device_count=8 ")
     assert not tried
     machine._check_flags("--xla_cpu_max_isa=AVX2")
-    assert len(tried) == 1
+    machine._check_flags("--xla_force_host_platform_device_count=8 --abacus")
+    assert len(tried) == 2
 
 
 @pytest.mark.slow
