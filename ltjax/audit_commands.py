@@ -80,3 +80,4 @@ class Audit:
             files.check_output(self.report, "report", (".html",))
             if self.out is not None:
                 files.check_two_files(self.report, self.out, "report and out")
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from ltjax import draws, interrupts
+from ltjax import draws, interrupts, machine
 from ltjax.errors import InputError
 from ltjax.problem import Problem
 from ltjax.processes import Alone, Piece
@@ -58,6 +58,7 @@ class Program(NamedTuple):
     memory: int
 
 
+@machine.own_settings()
 def prepare(
     experiment: ModuleType,
     problem: Problem,
@@ -145,6 +146,7 @@ def run(
         yield batch._replace(seconds=took)
 
 
+@machine.own_settings()
 def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
     """Counts of some consecutive trials; the first ever are held against known answers.
 

@@ -36,6 +36,7 @@ class Apart(NamedTuple):
         return self.upper / self.lower if self.lower else 1.0 if self.upper == 0.0 else math.inf
 
 
+@np.errstate(under="ignore")
 def pair_of(
     first: Layers, second: Layers, last: str = "linear", radius: float = 1.0
 ) -> tuple[Pair, float]:
@@ -63,6 +64,7 @@ def pair_of(
     return Pair(weights, errors, last), scale
 
 
+@np.errstate(under="ignore")
 def outward(pair: Pair, scale: float, lower: float, upper: float) -> tuple[float, float]:
     """A bracket in the units of the networks, with what dividing and subtracting them rounded.
 
@@ -109,10 +111,11 @@ def closing(
         norm: of several outputs, l2 or max.
         stop: asked before every step of the search.
     """
+    from ltjax import machine
     from ltjax.supnorm import tree  # the way to jax
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
-    for found in tree.brackets(pair, gap, inner, norm, stop):
+    for found in machine.quietly(tree.brackets(pair, gap, inner, norm, stop)):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         yield Apart(*outward(pair, scale, found.lower, found.upper), found.nodes)

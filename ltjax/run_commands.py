@@ -141,6 +141,7 @@ class Run:
         if self.figure is not None:
             files.check_output(self.figure, "figure")
             files.check_no_input(self.figure, "figure", inputs)
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with
         if self.out is not None:
             files.check_no_input(self.out, "out", inputs)
             if self.figure is not None:

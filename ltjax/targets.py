@@ -28,6 +28,7 @@ from ltjax.problem import Grid, Problem, check_seed
 MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target
 
 
+@np.errstate(under="ignore")
 def neuron(
     dim: int | None = None,
     epsilons: Sequence[float] = (0.5, 0.2, 0.1),
@@ -59,6 +60,7 @@ def neuron(
     return Problem(config=config, target=weights, grid=grid, seed=seed)
 
 
+@np.errstate(under="ignore")
 def network(
     dim: int | None = None,
     hidden: int | None = None,
@@ -108,6 +110,7 @@ def network(
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
 
 
+@np.errstate(under="ignore")
 def features(
     dim: int | None = None,
     count: int = 20,

@@ -102,6 +102,7 @@ def _even(scale: float) -> float:
     return math.ldexp(math.ceil(fraction * (1 - 2.0**-49) * 2**41), exponent - 41)
 
 
+@np.errstate(under="ignore")
 def prune(
     layers: Layers,
     last: str = "linear",
@@ -225,20 +226,22 @@ def _search(scaled, nested, seed, construction) -> list[tuple[np.ndarray, ...]]:
     import jax
     import jax.numpy as jnp
 
+    from ltjax import machine
     from ltjax.search import nearest
 
-    find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
-    trial = np.full(1, TRIAL, np.uint32)
-    key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
-    sizes = (scaled[0].shape[1], *map(len, scaled))
-    parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
-    ranks = []
-    for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
-        target = jnp.asarray(layer, jnp.float32)[..., None]
-        found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
-        kept = np.asarray(found.neuron)[:, 0, ..., 0]
-        ranks.append(np.where(kept < 0, -1, kept // count))
-    return list(zip(*ranks, strict=True))
+    with machine.own_settings():
+        find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
+        trial = np.full(1, TRIAL, np.uint32)
+        key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
+        sizes = (scaled[0].shape[1], *map(len, scaled))
+        parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
+        ranks = []
+        for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
+            target = jnp.asarray(layer, jnp.float32)[..., None]
+            found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
+            kept = np.asarray(found.neuron)[:, 0, ..., 0]
+            ranks.append(np.where(kept < 0, -1, kept // count))
+        return list(zip(*ranks, strict=True))
 
 
 def effective(ticket: Ticket) -> list[np.ndarray]:
@@ -333,6 +336,7 @@ def _check_divided(layers: Layers, divided: Layers, scales: Sequence[float]) -> 
             )
 
 
+@np.errstate(under="ignore")
 def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, float]:
     """Bounds on the supremum over the unit ball of ||f - S g~||, in the units of the target.
 
@@ -347,6 +351,7 @@ def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, 
     return gaps.outward(pair, ticket.scale, low, float(certificate.upper(pair)[0]))
 
 
+@np.errstate(under="ignore")
 def verify(
     ticket: Ticket,
     layers: Layers,

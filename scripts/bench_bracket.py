@@ -197,6 +197,7 @@ def main(argv=None):
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }
+    machine.use_cores()
     on = machine.devices("cpu")
     print(f"{len(on)} cores (goals are for {CORES}), jax {jax.__version__}, eta {ETA:g}")
     for name, part in parts.items():

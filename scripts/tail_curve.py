@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, plots, theory
+from ltjax import charts, estimates, files, machine, plots, theory
 from ltjax.estimates import Series
 
 FIGURES = Path(__file__).parent.parent / "figures"
@@ -72,6 +72,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "tail.svg")
     args = parser.parse_args(argv)
+    machine.use_cores()
     panels, series = [], []
     for construction, xlabel in (("blocks", "width k / d"), ("shared", "width k")):
         ones, drawn, errors = zip(*(lines(construction, d, args) for d in args.dims), strict=True)

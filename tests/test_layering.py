@@ -31,7 +31,7 @@ MAY_IMPORT = {
     ),
     "problem": "configs errors",
     "stats": "",
-    "looks": "",
+    "looks": "errors",
     "networks": "draws",
     "theory.product": "",
     "theory.partition": "theory.product",
@@ -68,14 +68,15 @@ MAY_IMPORT = {
     "training.imp": "configs datasets training.masks training.mlp",
     "training.popup": "configs datasets training.masks training.mlp",
     "training.sparse_target": "draws networks training.masks",
-    "supnorm": "",
+    "machine": "errors",
+    "supnorm": "machine",
     "supnorm.exact": "networks",
     "supnorm.certificate": "networks supnorm.exact",
-    "supnorm.ascent": "networks",
+    "supnorm.ascent": "machine networks",
     "supnorm.lift": "networks supnorm.certificate",
-    "supnorm.relaxation": "networks supnorm.lift",
+    "supnorm.relaxation": "machine networks supnorm.lift",
     "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "decimals errors networks supnorm.tree",
+    "gaps": "decimals errors machine networks supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": (
@@ -98,13 +99,12 @@ MAY_IMPORT = {
     "experiments.trained": "configs errors networks problem",
     "experiments.imp": "configs experiments.trained training.imp",
     "experiments.popup": "configs experiments.trained training.mlp training.popup",
-    "machine": "errors",
-    "processes": "errors tally",
-    "engine": "draws errors interrupts problem processes tally",
+    "processes": "errors machine tally",
+    "engine": "draws errors interrupts machine problem processes tally",
     "ticket_files": "configs decimals errors files networks problem",
     "tickets": (
-        "configs decimals draws errors files gaps networks problem search.nearest supnorm.ascent "
-        "supnorm.certificate theory ticket_files"
+        "configs decimals draws errors files gaps machine networks problem search.nearest "
+        "supnorm.ascent supnorm.certificate theory ticket_files"
     ),
     "ticket_report": "decimals gaps networks supnorm.certificate theory ticket_files tickets",
     "targets": (
@@ -136,8 +136,8 @@ MAY_IMPORT = {
     "audit_report": "audits charts claims claims.findings decimals plots",
     "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
-    "audit_commands": "audit_report audits errors files flags machine",
-    "run_commands": "curves errors files flags machine plans preflight problem processes",
+    "audit_commands": "audit_report audits errors files flags machine plots",
+    "run_commands": "curves errors files flags machine plans plots preflight problem processes",
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
     "record_commands": "curves errors files flags problem records report streams",

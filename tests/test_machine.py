@@ -40,7 +40,8 @@ def test_the_broken_compiler_is_refused(monkeypatch):
 
 
 def test_every_core_is_a_device():
-    code = "import os; from ltjax import machine; on = machine.devices('cpu')\n"
+    code = "import os; from ltjax import machine; machine.use_cores()\n"
+    code += "on = machine.devices('cpu')\n"
     code += "assert len(on) == len(os.sched_getaffinity(0)), on\n"
     code += "assert machine.devices('cpu') == on"
     subprocess.run([sys.executable, "-c", code], env=shell(), check=True)

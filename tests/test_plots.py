@@ -285,10 +285,16 @@ def test_equal_figures_are_equal_bytes_and_settings_do_not_matter():
 
 def test_equal_bytes_in_every_process(tmp_path):
     odd = tmp_path / "matplotlibrc"
-    odd.write_text("font.size: 23\nsvg.hashsalt: other\nlines.linewidth: 9\nsavefig.dpi: 30\n")
+    odd.write_text(
+        "font.size: 23\nsvg.hashsalt: other\nlines.linewidth: 9\nsavefig.dpi: 30\n"
+        "text.usetex: True\nsavefig.bbox: tight\nfont.family: serif\n"
+    )
     here = Path(__file__).parent
-    code = "import test_plots; print(*test_plots.digests())"
-    for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(odd)}):
+    code = "import ltjax.plots, test_plots; print(*test_plots.digests())"
+    for extra in (
+        {"PYTHONHASHSEED": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"PYTHONHASHSEED": "2", "MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(odd)},
+    ):
         path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, **extra}
         command = [sys.executable, "-c", code]

@@ -27,6 +27,7 @@ import numpy as np
 import optax
 from scipy import optimize
 
+from ltjax import machine
 from ltjax.networks import Pair, difference
 
 BOOST = 16.0  # of the errors when a homotopy begins
@@ -113,13 +114,19 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH):
     weights, errors = (tuple(np.asarray(a, np.float64) for a in layers) for layers in pair[:2])
     found = []
     for part in np.split(np.arange(n := len(errors[0])), range(batch, n, batch)):
-        points = _search_all(*_filled(weights, errors, part, batch), pair.last)
-        for i, x in zip(part, np.asarray(points, np.float64), strict=False):
+        points = _met(weights, errors, part, batch, pair.last)
+        for i, x in zip(part, points, strict=False):
             own = tuple(w if w.ndim == 2 else w[i] for w in weights)
             one = Pair(own, tuple(e[i] for e in errors), pair.last)
             found.append(_climbed(one, x, None if wanted is None else wanted[i]))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
     return value * (1.0 - ROUNDING), x
+
+
+@machine.own_settings()
+def _met(weights, errors, part, batch, last) -> np.ndarray:
+    """The points that the device finds for a part: float64 [batch, d]."""
+    return np.asarray(_search_all(*_filled(weights, errors, part, batch), last), np.float64)
 
 
 def _filled(weights, errors, part, batch):
@@ -133,7 +140,8 @@ def _filled(weights, errors, part, batch):
 @partial(jax.jit, static_argnums=2)
 def _search_all(weights, errors, last):
     """The point of `search` for each pair, [b, d]."""
-    key = jax.random.key(0, impl="threefry2x32")
+    # Key 0, which no offset of seeds moves.
+    key = jax.random.wrap_key_data(jnp.zeros(2, jnp.uint32), impl="threefry2x32")
     starts = jax.random.normal(key, (STARTS, weights[0].shape[-1]), jnp.float32)
     starts /= jnp.linalg.norm(starts, axis=1, keepdims=True)
     axes = tuple(None if w.ndim == 2 else 0 for w in weights)

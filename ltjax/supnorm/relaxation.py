@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax import machine
 from ltjax.networks import Pair
 from ltjax.supnorm.lift import OUTWARD, Basis, Lift, basis, known_bound, lift, open_signs
 
@@ -162,9 +163,9 @@ def improve(
     scales = np.stack([a.slopes[1] for a in asked]).astype(kind)
     rules = low.astype(kind), high.astype(kind), (places, scales), square
     schedule = tuple(map(kind, (*tau, steps)))
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with machine.own_settings(), jax.enable_x64(True), jax.default_matmul_precision("highest"):
         found = _advance_all(problem, np.stack(starts).astype(kind), rules, schedule)
-    z, m, drift, x = map(np.asarray, found)
+        z, m, drift, x = map(np.asarray, found)
     bounds = map(_farthest, asked, which, nodes, m, drift, x)
     return list(map(Improved, bounds, z, x))
 
