@@ -14,6 +14,7 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
+    "interrupts": "",
     "draws": "",
     "files": "errors",
     "datasets": "errors files",
