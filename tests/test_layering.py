@@ -14,6 +14,7 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
+    "stops": "",
     "interrupts": "",
     "draws": "",
     "files": "errors",
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "problem": "configs errors",
     "stats": "",
     "looks": "",
-    "networks": "draws",
+    "networks": "draws stops",
     "theory.product": "",
     "theory.partition": "theory.product",
     "theory.tails": "errors theory.partition theory.product",
@@ -67,12 +68,14 @@ MAY_IMPORT = {
     "training.sparse_target": "draws networks training.masks",
     "supnorm": "",
     "supnorm.exact": "networks",
-    "supnorm.certificate": "networks supnorm.exact",
-    "supnorm.ascent": "networks",
-    "supnorm.lift": "networks supnorm.certificate",
-    "supnorm.relaxation": "networks supnorm.lift",
-    "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "errors networks supnorm.tree",
+    "supnorm.certificate": "networks stops supnorm.exact",
+    "supnorm.ascent": "networks stops",
+    "supnorm.lift": "networks stops supnorm.certificate",
+    "supnorm.relaxation": "networks stops supnorm.lift",
+    "supnorm.tree": (
+        "networks stops supnorm.ascent supnorm.certificate supnorm.lift supnorm.relaxation"
+    ),
+    "gaps": "errors networks stops supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
@@ -98,10 +101,10 @@ MAY_IMPORT = {
     "engine": "draws errors problem processes tally",
     "ticket_files": "configs errors files networks problem",
     "tickets": (
-        "configs draws errors gaps networks problem search.nearest supnorm.ascent "
+        "configs draws errors gaps networks problem search.nearest stops supnorm.ascent "
         "supnorm.certificate theory ticket_files"
     ),
-    "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
+    "ticket_report": "networks stops supnorm.certificate theory ticket_files tickets",
     "targets": "configs datasets errors experiments.features_host files networks problem theory",
     "curves": (
         "engine errors estimates files machine plans plots problem processes records report "
@@ -130,7 +133,7 @@ MAY_IMPORT = {
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
     "record_commands": "curves errors files flags problem records report",
-    "ticket_commands": "errors files flags gaps machine ticket_report tickets",
+    "ticket_commands": "errors files flags gaps interrupts machine stops ticket_report tickets",
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"
