@@ -125,6 +125,8 @@ def test_powers_stand_for_an_svd_whenever_they_end(shape, monkeypatch):
         assert np.all(norm <= before)
         before = norm * (1 + 1e-12)
     assert np.all(norm <= 1.005 * exact)
+    zero = certificate._within(lambda: False)(np.stack([0.0 * matrix[0], matrix[1]]))
+    np.testing.assert_allclose(zero, [0.0, exact[1]], rtol=0.005)
 
 
 def test_bounds_by_the_second_line_hold_whatever_is_left_out(monkeypatch):

@@ -66,7 +66,7 @@ def upper(pair: Pair, stop: Stop = never) -> np.ndarray:
     """
     weights, errors = _double(pair)
     if stop():
-        return _length(telescoped(pair, stop), -1, np)
+        return together(telescoped(pair, stop))
     if len(weights) == len(weights[0]) == 1 and pair.last == "relu":
         return _neuron(weights[0][0], errors[0][:, :, 0])
     # Networks at a time: so many that their sets fit into a cache.
@@ -83,6 +83,11 @@ def telescoped(pair: Pair, stop: Stop = never) -> np.ndarray:
         stop: asked before every norm; once true, lengths stand for norms.
     """
     return _telescoped(_layers(*_double(pair)), partial(_gain, norm=_within(stop), xp=np))
+
+
+def together(bounds: np.ndarray) -> np.ndarray:
+    """The bound that bounds on each output make: [b, n_out] to [b]."""
+    return _length(bounds, -1, np) * (1.0 + bounds.shape[-1] * np.finfo(float).eps)
 
 
 def _double(pair):
@@ -123,7 +128,10 @@ def _within(stop):
             return _frobenius(matrix)
         if min(matrix.shape[-2:]) <= BY_SVD:
             return _spectral(matrix)
-        return _schatten(matrix, np, MORE_SQUARINGS, stop)
+        # Of zeros there are no powers.
+        some = np.any(matrix, axis=(-2, -1))
+        matrix = np.where(some[..., None, None], matrix, 1.0)
+        return np.where(some, _schatten(matrix, np, MORE_SQUARINGS, stop), 0.0)
 
     return norm
 
@@ -208,7 +216,7 @@ def _on_host(weights, errors, stop):
         some = [*below, tuple(x[part] for x in last)]
         single = _single(some, gain, np, bits, stop) if bits else _averaged(some, gain, np)
         bounds[part] = np.minimum(bounds[part], single + _rounding(some, np))
-    bound = _length(bounds, -1, np)
+    bound = together(bounds)
     if outputs > 1 and not stop():
         bound = np.minimum(bound, _averaged(layers, gain, np) + _rounding(layers, np))
     return bound
@@ -243,7 +251,7 @@ def _telescoped(layers, gain):
         size = gain(w)[..., None] * size
     w, e = layers[-1]
     bound = _rows(w + e, np) * change + _rows(e, np) * size
-    return bound * (1 + SLACK * len(layers) * max(w.shape[-2:]) * np.finfo(float).eps)
+    return bound + _rounding(layers, np)[..., None]
 
 
 def _bound(weights, errors, norm, xp, bits):

@@ -260,10 +260,12 @@ class _Tree:
 
     def look(self, points):
         """Raise the lower bound to the largest value at points, [d, n]."""
-        values = self.values(points).max(axis=0) * (1.0 - ascent.ROUNDING)
-        at = int(np.argmax(values))
-        if not values[at] <= self.lower:
-            self.lower, self.point = values[at], points[:, at]
+        values = self.values(points)
+        part, at = np.unravel_index(np.argmax(values), np.shape(values))
+        x = points[:, at]
+        value = np.linalg.norm(difference(self.parts[part], x[:, None])) * (1.0 - ascent.ROUNDING)
+        if not value <= self.lower:  # NaN, too
+            self.lower, self.point = value, x
 
     def best_split(self, node, moments):
         """The sign whose both sides are taken, times what the difference changes by across it."""
@@ -283,7 +285,7 @@ def _telescoped(pair, norm, stop):
     if not any(np.any(e) for e in pair.errors):
         return np.zeros(outputs)
     (bounds,) = certificate.telescoped(_alone(pair), stop)
-    return np.linalg.norm(bounds, keepdims=True) if norm == "l2" else bounds
+    return certificate.together(bounds[None]) if norm == "l2" else bounds
 
 
 class _Outputs:
