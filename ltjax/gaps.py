@@ -6,7 +6,7 @@ of the ball is one more.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from ltjax import decimals
 from ltjax.errors import InputError
 from ltjax.networks import Pair
+from ltjax.stops import Stop, never
 
 ULP = 2.0**-52
 LEAST_GAP = 1e-6  # that float64, and some minutes, can certify
@@ -98,7 +99,7 @@ def closing(
     gap: float,
     epsilon: float | None = None,
     norm: str = "l2",
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
 ) -> Iterator[Apart]:
     """Closer and closer brackets, of which each is valid; the first is there before any search.
 

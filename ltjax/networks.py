@@ -24,6 +24,7 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from ltjax import draws
+from ltjax.stops import Stop, never
 
 
 class Pair(NamedTuple):
@@ -117,12 +118,15 @@ def _rounded_norm(layer: np.ndarray) -> float:
     return max(1.0, float(np.ceil(np.linalg.norm(layer, 2) * (1 - 1e-12) * 2**20) / 2**20))
 
 
-def reach(weights: Sequence, last: str = "linear") -> float:
+def reach(weights: Sequence, last: str = "linear", stop: Stop = never) -> float:
     """A lower bound on the supremum over the unit ball of ||f||, from some steps uphill.
 
     An error above it is kept to by a ticket that keeps nothing. Layers are of norms about 1, or the
     bound may be as low as 0. A product of matrices of n columns is off by at most 2 n u of the
     product of their Frobenius norms, which is taken off.
+
+    Args:
+        stop: asked before every step but the first.
     """
     x = np.random.default_rng(0).normal(size=(weights[0].shape[1], 256))
     best = 0.0
@@ -134,6 +138,8 @@ def reach(weights: Sequence, last: str = "linear") -> float:
             gates.append((z > 0) | (i + 1 == len(weights) and last == "linear"))
             h = z * gates[-1]
         best = max(best, float(np.linalg.norm(h, axis=0).max()))
+        if stop():
+            break
         # f(x) = M x where no gate changes, and ||M x|| rises along M'M x.
         for layer, gate in zip(weights[::-1], gates[::-1], strict=True):
             h = layer.T @ (h * gate)

@@ -16,7 +16,7 @@ the hypotheses ask for, or 1, and a divided layer is of norm LEAST_NORM at least
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from ltjax import configs, decimals, draws, files, gaps, problem, theory
 from ltjax.errors import InputError
 from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
 from ltjax.problem import MAX_WIDTH
+from ltjax.stops import Stop, never
 from ltjax.ticket_files import (
     LEAST_SCALE,
     MOST_SCALE,
@@ -46,6 +47,7 @@ __all__ = [
     "read",
     "rescale",
     "to_bytes",
+    "verdicts",
     "verify",
 ]
 
@@ -114,6 +116,7 @@ def prune(
     max_width: int = DEFAULT_MAX_WIDTH,
     rescaling: bool = True,
     narrow: bool = False,
+    stop: Stop = never,
 ) -> Ticket:
     """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
 
@@ -126,6 +129,8 @@ def prune(
         rescaling: whether a target outside the theorem's hypotheses may be divided.
         narrow: whether to halve the random network, which contains the narrower ones, as often as
             the ticket is still certified; up to HALVINGS times.
+        stop: asked before each of these is tried; once true, the narrowest certified so far is the
+            ticket.
     """
     layers = _given(layers)
     sizes = (layers[0].shape[1], *map(len, layers))
@@ -163,7 +168,7 @@ def prune(
         )
         for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
     ]
-    return made[_first_certified(made, layers)]
+    return made[_first_certified(made, layers, stop)]
 
 
 def _given(layers: Layers) -> list[np.ndarray]:
@@ -181,12 +186,12 @@ def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
         raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
 
 
-def _first_certified(made: Sequence[Ticket], layers: Layers) -> int:
+def _first_certified(made: Sequence[Ticket], layers: Layers, stop: Stop) -> int:
     """By bisection, as certificates mostly improve with width; the last one if none is."""
     low, high = 0, len(made) - 1
-    while low < high:
+    while low < high and not stop():
         middle = (low + high) // 2
-        certified = bracket(made[middle], layers, lower=False)[1] <= made[middle].epsilon
+        certified = bracket(made[middle], layers, lower=False, stop=stop)[1] <= made[middle].epsilon
         low, high = (low, middle) if certified else (middle + 1, high)
     return high
 
@@ -337,18 +342,31 @@ def _check_divided(layers: Layers, divided: Layers, scales: Sequence[float]) -> 
 
 
 @np.errstate(under="ignore")
-def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, float]:
+def bracket(
+    ticket: Ticket,
+    layers: Layers,
+    lower: bool = True,
+    stop: Stop = never,
+    upper: bool = True,
+) -> tuple[float, float]:
     """Bounds on the supremum over the unit ball of ||f - S g~||, in the units of the target.
 
     Args:
         layers: the target as given, of the ticket's shapes.
         lower: whether to look for a point with a large error; 0 is the lower bound otherwise.
+        stop: asked between the steps; once true, what is there at once is the bracket.
+        upper: whether to bound from above; infinity is the upper bound otherwise.
     """
     from ltjax.supnorm import ascent, certificate
 
     pair = errors(ticket, layers)
-    low = float(ascent.lower(pair, batch=1)[0][0]) if lower else 0.0
-    return gaps.outward(pair, ticket.scale, low, float(certificate.upper(pair)[0]))
+    high = float(certificate.upper(pair, stop)[0]) if upper else math.inf
+    low = float(ascent.lower(pair, batch=1, stop=stop)[0][0]) if lower else 0.0
+    return gaps.outward(pair, ticket.scale, low, high)
+
+
+def _narrower(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return max(one[0], other[0]), min(one[1], other[1])
 
 
 @np.errstate(under="ignore")
@@ -357,26 +375,50 @@ def verify(
     layers: Layers,
     lower: bool = False,
     gap: float | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
 ) -> Verdict:
-    """Decide whether a ticket is one of this target, from the two alone.
+    """Decide whether a ticket is one of this target, from the two alone: the last of `verdicts`."""
+    *_, last = verdicts(ticket, layers, lower, gap, stop)
+    return last
+
+
+def verdicts(
+    ticket: Ticket,
+    layers: Layers,
+    lower: bool = False,
+    gap: float | None = None,
+    stop: Stop = never,
+) -> Iterator[Verdict]:
+    """Better and better verdicts, of which any may be the last one taken; the first at once.
 
     Args:
         lower: whether to look for a point with a large error even where the ticket holds.
         gap: to close the bracket to upper <= (1 + gap) lower; by default only as far as it takes
             to know on which side of epsilon the supremum is.
-        stop: asked, at every step of that, whether to leave it.
+        stop: asked at every step; once true, what is there is the verdict.
     """
     layers = _given(layers)
     sizes = (layers[0].shape[1], *map(len, layers))
     if sizes != ticket.sizes or digest(layers, ticket.last) != ticket.target:
-        return Verdict(False, 0.0, math.inf, ticket.epsilon)
-    low, high = bracket(ticket, layers, lower)
+        yield Verdict(False, 0.0, math.inf, ticket.epsilon)
+        return
+    low, high = 0.0, math.inf
+    # At once, then by norms, then from below, then closed.
+    steps = [
+        lambda: bracket(ticket, layers, lower, lambda: True),
+        lambda: bracket(ticket, layers, False, stop),
+        lambda: bracket(ticket, layers, True, stop, upper=False),
+    ]
+    for n, step in enumerate(steps[: 2 + lower]):
+        if n and stop():
+            return
+        low, high = _narrower((low, high), step())
+        yield Verdict(True, low, high, ticket.epsilon)
     if gap is None and high <= ticket.epsilon:
-        return Verdict(True, low, high, ticket.epsilon)
+        return
     pair = errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
     epsilon = ticket.epsilon if gap is None else None
     for found in gaps.closing(pair, ticket.scale, gap or gaps.LEAST_GAP, epsilon, stop=stop):
-        low, high = max(low, found.lower), min(high, found.upper)
-    return Verdict(True, low, high, ticket.epsilon)
+        low, high = _narrower((low, high), found[:2])
+        yield Verdict(True, low, high, ticket.epsilon)

@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "problem": "configs errors",
     "stats": "",
     "looks": "errors",
-    "networks": "draws",
+    "stops": "",
+    "networks": "draws stops",
     "theory.product": "",
     "theory.partition": "theory.product",
     "theory.tails": "errors theory.partition theory.product",
@@ -71,12 +72,14 @@ MAY_IMPORT = {
     "machine": "errors",
     "supnorm": "machine",
     "supnorm.exact": "networks",
-    "supnorm.certificate": "networks supnorm.exact",
-    "supnorm.ascent": "machine networks",
-    "supnorm.lift": "networks supnorm.certificate",
-    "supnorm.relaxation": "machine networks supnorm.lift",
-    "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "decimals errors machine networks supnorm.tree",
+    "supnorm.certificate": "networks stops supnorm.exact",
+    "supnorm.ascent": "machine networks stops",
+    "supnorm.lift": "networks stops supnorm.certificate",
+    "supnorm.relaxation": "machine networks stops supnorm.lift",
+    "supnorm.tree": (
+        "networks stops supnorm.ascent supnorm.certificate supnorm.lift supnorm.relaxation"
+    ),
+    "gaps": "decimals errors machine networks stops supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": (
@@ -103,10 +106,12 @@ MAY_IMPORT = {
     "engine": "draws errors interrupts machine problem processes tally",
     "ticket_files": "configs decimals errors files networks problem",
     "tickets": (
-        "configs decimals draws errors files gaps machine networks problem search.nearest "
+        "configs decimals draws errors files gaps machine networks problem search.nearest stops "
         "supnorm.ascent supnorm.certificate theory ticket_files"
     ),
-    "ticket_report": "decimals gaps networks supnorm.certificate theory ticket_files tickets",
+    "ticket_report": (
+        "decimals gaps networks stops supnorm.certificate theory ticket_files tickets"
+    ),
     "targets": (
         "configs datasets decimals errors experiments.features_host files networks problem theory"
     ),
@@ -141,7 +146,9 @@ MAY_IMPORT = {
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
     "record_commands": "curves errors files flags problem records report streams",
-    "ticket_commands": "decimals errors files flags gaps machine ticket_report tickets",
+    "ticket_commands": (
+        "decimals errors files flags gaps interrupts machine stops ticket_report tickets"
+    ),
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"

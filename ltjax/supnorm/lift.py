@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ltjax.networks import Pair
+from ltjax.stops import Stop, never
 from ltjax.supnorm import certificate
 
 OUTWARD = 1e-12  # relative: more than rounding does to the norm of a matrix
@@ -40,7 +41,7 @@ class Lift(NamedTuple):
 
     layers: W [n_out, n_in], E [side, n_out, n_in] and s, of every relu.
     of_v: L of p = L v, [m, N].
-    objective: C, [objective, m, m]: <C, X> is (supremum / unit)^power, at most.
+    objective: a sequence of C, [m, m] each: <C, X> is (supremum / unit)^power, at most.
     low, high: what entries of X are between, [m, m].
     slopes: where D (F - z), E F and D E of every neuron are, [3, neuron] of rows and of columns;
         and s, [neuron].
@@ -51,7 +52,7 @@ class Lift(NamedTuple):
 
     layers: tuple
     of_v: np.ndarray
-    objective: np.ndarray
+    objective: Sequence
     low: np.ndarray
     high: np.ndarray
     slopes: tuple
@@ -72,13 +73,20 @@ class Basis(NamedTuple):
     error: float
 
 
-def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
+def size(pair: Pair) -> int:
+    """Rows of p that the lift of a pair would have: m."""
+    hidden = sum(map(len, pair.weights[: len(pair.weights) - (pair.last != "relu")]))
+    return 1 + 2 * pair.weights[0].shape[1] + 6 * hidden
+
+
+def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
     """What is asked of ONE pair, finite.
 
     Args:
         pair: errors [side, n_out, n_in].
         unit: a bound on the supremum, positive and finite.
         norm: of several outputs, "l2" or "max".
+        stop: as of `known_bound`, which the scales of the layers are.
     """
     weights = [np.asarray(w, np.float64) for w in pair.weights]
     errors = [np.asarray(e, np.float64) for e in pair.errors]
@@ -93,7 +101,7 @@ def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
         (
             weights[n - 1],
             errors[n - 1],
-            known_bound(Pair(tuple(weights[:n]), tuple(errors[:n]))) or unit / 100,
+            known_bound(Pair(tuple(weights[:n]), tuple(errors[:n])), stop) or unit / 100,
         )
         for n in range(1, len(weights))
     ]
@@ -107,11 +115,16 @@ def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
     return Lift(tuple(layers), of_v, asked, low, high, slopes, square, _trace(layers), unit, power)
 
 
-def known_bound(pair: Pair) -> float:
-    """A bound on the supremum of ONE pair; 0 where no errors are, NaN where one is."""
+def known_bound(pair: Pair, stop: Stop = never) -> float:
+    """A bound on the supremum of ONE pair; 0 where no errors are, NaN where one is.
+
+    Args:
+        stop: as of `certificate.upper`.
+    """
     if not any(np.any(e) for e in pair.errors):
         return 0.0
-    return float(certificate.upper(pair._replace(errors=tuple(e[None] for e in pair.errors)))[0])
+    alone = pair._replace(errors=tuple(e[None] for e in pair.errors))
+    return float(certificate.upper(alone, stop)[0])
 
 
 def _top(layers, weights, errors):
@@ -139,11 +152,23 @@ def _objectives(top, norm):
     """C of every objective, and the power."""
     if norm == "l2" and len(top) > 1:
         return (top.T @ top)[None], 2
-    signed = np.concatenate([top, -top]) / 2.0
-    asked = np.zeros((*signed.shape, signed.shape[1]))
-    asked[:, 0, :] += signed
-    asked[:, :, 0] += signed
-    return asked, 1
+    return _Signed(np.concatenate([top, -top]) / 2.0), 1
+
+
+class _Signed(Sequence):
+    """C of each row of A, on either sign: made when asked for, as together they may be many."""
+
+    def __init__(self, halves):
+        self.halves = halves
+
+    def __len__(self):
+        return len(self.halves)
+
+    def __getitem__(self, k):
+        asked = np.zeros((self.halves.shape[1],) * 2)
+        asked[0] += self.halves[k]
+        asked[:, 0] += self.halves[k]
+        return asked
 
 
 def _entries(layers, square):
