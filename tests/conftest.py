@@ -5,6 +5,9 @@
 import os
 import tempfile
 
+# As the command sets before it imports jax: the compiler tells of every program that it reads.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 # Two CPU devices, so that every test of the engine runs on a real mesh.
 DEVICES = "--xla_force_host_platform_device_count=2"
 if DEVICES not in (flags := os.environ.get("XLA_FLAGS", "")):
