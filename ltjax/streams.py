@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: Any) -> None:
     """Point a stream that fails at nothing: what it holds is let go, here and at exit."""
     with contextlib.suppress(io.UnsupportedOperation, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -59,7 +59,7 @@ def silence(stream: TextIO) -> None:
 
 
 @contextlib.contextmanager
-def dispensable(stream: TextIO) -> Iterator[None]:
+def dispensable(stream: Any) -> Iterator[None]:
     """What is written to a stream within may be lost: a failure silences it from then on."""
     try:
         yield
