@@ -327,7 +327,7 @@ def _check_divided(layers: Layers, divided: Layers, scales: Sequence[float]) -> 
     """
     parts = zip(layers, divided, scales, strict=True)
     for i, (layer, weights, scale) in enumerate(parts, 1):
-        most = max(1.0, *configs.hypotheses(layer)) * configs.GRACE
+        most = max(1.0, _even(max(configs.hypotheses(layer)))) * configs.GRACE
         if scale > most:
             raise InputError(
                 f"scales must be at most 1, or what ||W|| <= 1 and |w| <= 1/sqrt(n_in) ask for, "
