@@ -74,9 +74,9 @@ class Basis(NamedTuple):
 
 
 def size(pair: Pair) -> int:
-    """Rows of p that the lift of a pair would have: m."""
+    """Entries of v that the lift of a pair would have: N."""
     hidden = sum(map(len, pair.weights[: len(pair.weights) - (pair.last != "relu")]))
-    return 1 + 2 * pair.weights[0].shape[1] + 6 * hidden
+    return 1 + 2 * (pair.weights[0].shape[1] + hidden)
 
 
 def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:

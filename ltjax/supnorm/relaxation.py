@@ -28,7 +28,7 @@ STEPS = 400
 TAU = 1.0, 0.3  # the weight of the objective in the first and the last step
 RELAXED = 1.7  # omega, below 2
 EMPTY = 0.5  # of the sum of the squares of x, where it can be 1
-CUBE, CALL = 3e-10, 1e-4  # seconds of a step on columns [m, N]: CUBE N^3 + CALL, roughly
+CUBE, CALL = 1e-9, 1e-4  # seconds of a step on columns [m, N]: CUBE N^3 + CALL, roughly
 CHUNK = 0.25  # seconds on the device between two questions whether to stop
 AHEAD = 0.0, 4.0, 32.0, 256.0  # in halves of a visit
 

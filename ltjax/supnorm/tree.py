@@ -27,7 +27,7 @@ TAU = 0.3, 0.3
 LONGEST = 10.0  # by what a small supremum may lengthen tau
 GLANCED = 64  # points looked at for the first bracket
 FIRST = 8  # outputs that are ascended before any node, and others at their first one
-LARGEST = 1200  # rows of p: with more, one step of the relaxation takes a second, and a visit hours
+LARGEST = 900  # entries of v: with more, one step of the relaxation takes a second
 ALONE = 400  # rows of p from which a program of its own for fewer nodes costs less than filling up
 INPUTS = 0.03  # worth of the sign of an input, for that of a neuron
 SINGLE = 1e-3  # the least gap for which steps in float32 will do
@@ -79,9 +79,9 @@ def brackets(
 
     Yields:
         First, at once, what lengths of layers tell: NaN where an error is, 0 where f and g are the
-        same. The last one is close enough, unless stopped; or unless p has more than LARGEST rows;
-        or unless nodes remain whose signs are all known and whose relaxation is not exact: with
-        several outputs in l2, or where its steps gain no more in floating point.
+        same. The last one is close enough, unless stopped; or unless v has more than LARGEST
+        entries; or unless nodes remain whose signs are all known and whose relaxation is not exact:
+        with several outputs in l2, or where its steps gain no more in floating point.
     """
     tree = _Tree(pair, gap, epsilon, norm, stop)
     yield tree.bracket()
