@@ -164,7 +164,7 @@ class Gap:
         pair, scale = gaps.pair_of(first, second, self.last, self.radius)
         machine.keep_programs(self.compile_cache)
         stop = machine.deadline(self.max_seconds)
-        brackets = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop)
+        brackets = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
         found = [next(brackets)]
         try:
             found.extend(brackets)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks import Pair, difference
+from ltjax.networks import Pair, difference, length, reached
 from ltjax.supnorm import ascent, relaxation
 from ltjax.supnorm.lift import known_bound, lift, open_signs, rows
 
@@ -150,15 +150,15 @@ class _Tree:
         """Raise the lower bound, from the best of the points that the moments hold."""
         plus, minus = np.split(moments[:, self.asked.square], 2, axis=1)
         points = np.concatenate([plus - minus, minus - plus])
-        size = np.linalg.norm(points, axis=1, keepdims=True)
+        size = length(points, 1)[:, None]
         points = (points / np.where(size > 0.0, size, 1.0)).T
-        values = [np.linalg.norm(difference(part, points), axis=0) for part in self.parts]
+        values = [length(difference(part, points), 0) for part in self.parts]
         part, at = np.unravel_index(np.argmax(values), np.shape(values))
         x = points[:, at]
         # A climb seldom adds much, and in large networks takes seconds.
         if len(self.worth) <= ascent.CLIMBED and values[part][at] >= ascent.NEAR * self.lower:
             x = ascent.climb(self.parts[part], x)
-        value = np.linalg.norm(difference(self.parts[part], x[:, None])) * (1.0 - ascent.ROUNDING)
+        value = reached(self.parts[part], x[:, None])[0][0]
         if value > self.lower:
             self.lower, self.point = value, x
 
