@@ -149,6 +149,12 @@ def as_network(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     return layers
 
 
+def given(layers: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
+    """A network in memory as `read_network` gives one: float64, with not one number rounded."""
+    arrays = {f"layer {i}": np.asarray(layer) for i, layer in enumerate(layers, 1)}
+    return as_network(arrays, name)
+
+
 def _check_order(layers: Sequence[str], name: str) -> None:
     """`InputError` where names that differ in numbers alone do not rise, as when sorted as text."""
     before: dict[str, str] = {}

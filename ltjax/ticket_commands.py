@@ -216,9 +216,9 @@ class Gap:
         pair, scale = gaps.pair_of(first, second, self.last, self.radius)
         machine.keep_programs(self.compile_cache)
         stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
-        brackets = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop)
+        known = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
         # What is known before any node is where the search begins.
-        start, found, interrupted = _ends(brackets, lambda known: known.nodes == 0)
+        start, found, interrupted = _ends(known, lambda known: known.nodes == 0)
         yield gaps.report(start, found, self.gap)
         _end(interrupted)
 

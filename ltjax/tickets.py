@@ -132,7 +132,7 @@ def prune(
         stop: asked before each of these is tried; once true, the narrowest certified so far is the
             ticket.
     """
-    layers = _given(layers)
+    layers = files.given(layers, "target")
     sizes = (layers[0].shape[1], *map(len, layers))
     config = configs.Network(sizes=sizes, last=last, constructions=(construction,))
     _check(seed, epsilon, delta, max_width)
@@ -169,12 +169,6 @@ def prune(
         for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
     ]
     return made[_first_certified(made, layers, stop)]
-
-
-def _given(layers: Layers) -> list[np.ndarray]:
-    """A target as matrices of float64, with not one number rounded, or `InputError`."""
-    arrays = {f"layer {i}": np.asarray(layer) for i, layer in enumerate(layers, 1)}
-    return files.as_network(arrays, "target")
 
 
 def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
@@ -397,7 +391,7 @@ def verdicts(
             to know on which side of epsilon the supremum is.
         stop: asked at every step; once true, what is there is the verdict.
     """
-    layers = _given(layers)
+    layers = files.given(layers, "target")
     sizes = (layers[0].shape[1], *map(len, layers))
     if sizes != ticket.sizes or digest(layers, ticket.last) != ticket.target:
         yield Verdict(False, 0.0, math.inf, ticket.epsilon)

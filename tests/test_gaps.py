@@ -28,7 +28,8 @@ def near(sizes, seed=0, eta=0.05):
 
 def closed(first, second, last="linear", gap=1e-2, radius=1.0, **options):
     """The first bracket and the last."""
-    found = list(gaps.closing(*gaps.pair_of(first, second, last, radius), gap, **options))
+    pair = gaps.pair_of(first, second, last, radius)
+    found = list(gaps.closing(*pair, gap, divided=False, **options))
     return found[0], found[-1]
 
 
@@ -112,10 +113,12 @@ def misses():
     rng, missed = np.random.default_rng(5), 0
     for a in rng.uniform(1.0, 2.0, 200):
         b = a * (1.0 + 2.0**-30 * rng.uniform(0.5, 1.0))
-        pair, scale = gaps.pair_of([np.array([[a]])], [np.array([[b]])])
-        (error,) = pair.errors[0].ravel()
-        low, high = gaps.outward(pair, scale, abs(error), abs(error))
-        missed += not low <= abs(Fraction(b) - Fraction(a)) <= high
+        w, c = a / 3.0, b / 3.0
+        error = c - w
+        pair = networks.Pair((np.array([[w]]),), (np.array([[[error]]]),))
+        low, high = gaps.outward(pair, 3.0, abs(error), abs(error))
+        # What is bounded is how far 3 c, as it is, lies from the target before it was divided.
+        missed += not low <= abs(3 * Fraction(c) - Fraction(a)) <= high
     return missed
 
 

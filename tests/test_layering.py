@@ -79,7 +79,7 @@ MAY_IMPORT = {
     "supnorm.tree": (
         "networks stops supnorm.ascent supnorm.certificate supnorm.lift supnorm.relaxation"
     ),
-    "gaps": "decimals errors machine networks stops supnorm.tree",
+    "gaps": "decimals errors files machine networks stops supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
     "experiments.neuron_host": (

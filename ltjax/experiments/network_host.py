@@ -15,7 +15,7 @@ from ltjax.networks import Pair
 from ltjax.problem import Problem
 from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate, relaxation, tree
-from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
+from ltjax.supnorm.exact import circle_bounds, holds_inside
 
 CHECKED_WIDTH = 2**14  # the widest layer that a known-answer check draws
 DRAWN_AT_ONCE = 2**20  # weights that the host holds
@@ -133,9 +133,7 @@ def _bracket(pair, points, upper, epsilons, rule):
     First the points in hand, then the certificate, then the ascent; by rule tree then relaxations
     and, pair by pair, trees. Of one or two inputs the supremum is known exactly.
     """
-    lower = np.linalg.norm(networks.difference(pair, points[..., None].astype(np.float64)), axis=1)
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    lower = (lower / np.where(length > 0, length, 1.0))[:, 0] * (1 - ROUNDING)
+    lower = networks.reached(pair, points[..., None].astype(np.float64))[0][:, 0]
     dear = (_certificate, _ascent, _relaxation)[: 2 if rule == "sup" else 3]
     for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], dear):
         at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
@@ -161,14 +159,12 @@ def _searched(pair, lower, upper, epsilons):
 
 
 def _line(pair, _):
-    ends = np.linalg.norm(networks.difference(pair, np.array([[1.0, -1.0]])), axis=1)
-    return ends.max(axis=1) * (1 - ROUNDING), ends.max(axis=1) * (1 + ROUNDING)
+    return tuple(ends.max(axis=1) for ends in networks.reached(pair, np.array([[1.0, -1.0]])))
 
 
 def _circle(pair, _):
     each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
-    value = np.array([circle_supremum(one) for one in each])
-    return value * (1 - ROUNDING), value * (1 + ROUNDING)
+    return np.array([circle_bounds(one) for one in each]).T
 
 
 def _certificate(pair, _):

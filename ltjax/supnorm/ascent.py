@@ -28,7 +28,7 @@ import optax
 from scipy import optimize
 
 from ltjax import machine
-from ltjax.networks import Pair, difference
+from ltjax.networks import Pair, difference, length, reached
 from ltjax.stops import Stop, never
 
 BOOST = 16.0  # of the errors when a homotopy begins
@@ -41,7 +41,6 @@ BATCH = 64  # pairs on the device at once, which its cache still holds
 CLIMBED = 160  # signs of x, f and g with which a climb takes seconds at most
 NEAR = 0.8  # of what is wanted: a climb seldom adds a quarter
 RISE = 1e-9  # relative, that makes a move worth it
-ROUNDING = 1e-12  # relative, taken off a float64 value
 
 
 def search(pair: Pair, starts, steps: int = STEPS):
@@ -111,8 +110,9 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH, stop: Stop = never):
         stop: asked between starts and climbs; once true, a start is the point.
 
     Returns:
-        value, [b]: ||g(x) - f(x)|| at x, rounded down: not the supremum, and with a relu last 0
-            where no start meets a point at which f or g is positive. NaN if an error is.
+        value, [b]: ||g(x) - f(x)|| at x, less all that rounding may have added: not the
+            supremum, and with a relu last 0 where no start meets a point at which f or g is
+            positive. NaN if an error is.
         x: unit vectors, [b, d].
     """
     weights, errors = (tuple(np.asarray(a, np.float64) for a in layers) for layers in pair[:2])
@@ -124,7 +124,7 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH, stop: Stop = never):
             one = Pair(own, tuple(e[i] for e in errors), pair.last)
             found.append(_climbed(one, x, None if wanted is None else wanted[i], stop))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
-    return value * (1.0 - ROUNDING), x
+    return value, x
 
 
 @machine.own_settings()
@@ -174,17 +174,16 @@ def _search_all(weights, errors, group, groups, last):
 
 
 def _climbed(pair, x, wanted, stop):
-    """||g - f|| and the point, after a climb from x where one is worth it.
+    """What ||g - f|| is at least at a point, and the point, after a climb where one is worth it.
 
     Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
     """
-    x = x / np.linalg.norm(x)
+    x = x / length(x)
     value, _ = _gap(pair, x)
     signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))
     if signs <= CLIMBED and (wanted is None or NEAR * wanted <= value <= wanted):
         x = climb(pair, x, stop)
-        value, _ = _gap(pair, x)
-    return value, x
+    return reached(pair, x[:, None])[0][0], x
 
 
 class _Peak(NamedTuple):
@@ -213,7 +212,7 @@ def climb(pair: Pair, x, stop: Stop = never) -> np.ndarray:
         A unit vector, [d], where ||g - f|| is no lower than at x.
     """
     x = np.asarray(x, np.float64)
-    x = x / np.linalg.norm(x)
+    x = x / (length(x) or 1.0)  # 0, where nothing rises, stays
     value, direction = _gap(pair, x)
     if not 0.0 < value < np.inf or stop():
         return x
@@ -227,7 +226,7 @@ def climb(pair: Pair, x, stop: Stop = never) -> np.ndarray:
 def _gap(pair, x):
     """||g(x) - f(x)||, and the unit vector along g(x) - f(x)."""
     gap = difference(pair, x[:, None])[:, 0]
-    value = np.linalg.norm(gap)
+    value = length(gap)
     return value, gap / (value or 1.0)
 
 
@@ -277,7 +276,7 @@ def _peak(pair, signs, direction, enough, slopes, rows):
     except RuntimeError:  # out of iterations: any y may stand for the largest in a lower bound
         u = np.zeros(len(rows))
     y = c + u @ rows
-    size = np.linalg.norm(y)
+    size = length(y)
     x = np.where(signs[: len(y)], y, -y) / (size or 1.0)
     # On a cone without inside y is rounding alone: what counts is the value at x, wherever it is.
     return _Peak(signs, x, u, *(_gap(pair, x) if size > enough else (0.0, direction)))

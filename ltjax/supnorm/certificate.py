@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.networks import Pair
+from ltjax.networks import Pair, length
 from ltjax.stops import Stop, never
 from ltjax.supnorm import exact
 
@@ -50,6 +50,7 @@ BY_SVD = 256  # rows, or columns, of a matrix whose norm is taken by SVD; of oth
 BITS_ON_DEVICE = 8
 SQUARINGS = 4
 MORE_SQUARINGS = 8  # on the host: 1 per cent above the norm at most, for 4096 rows
+UNDERFLOW = 2.0**-1000  # more than products lose that underflow, times the norms of the layers
 SLACK = 4  # how often the rounding of a plain sum of n terms, n epsilon, is added
 F, G, CHANGE = range(3)
 
@@ -111,7 +112,11 @@ def _neuron(weights, errors):
 def _spectral(matrix):
     """The norm by SVD, which one NaN among many networks must not stop."""
     sound = np.isfinite(matrix).all(axis=(-2, -1))
-    norm = np.linalg.norm(np.where(sound[..., None, None], matrix, 0.0), 2, axis=(-2, -1))
+    matrix = np.where(sound[..., None, None], matrix, 0.0)
+    try:
+        norm = np.linalg.norm(matrix, 2, axis=(-2, -1))
+    except np.linalg.LinAlgError:  # did not converge: the root of the sum of squares is no less
+        norm = length(matrix, (-2, -1))
     return np.where(sound, norm, np.nan)
 
 
@@ -159,7 +164,9 @@ def _schatten(matrix, xp=jnp, squarings=SQUARINGS, stop: Stop = never):
 
 
 def _length(x, axis, xp):
-    """Euclidean norm over `axis`, where a square too small for a number counts as the least one."""
+    """Euclidean norm over `axis`; on the device a square too small counts as the least number."""
+    if xp is np:
+        return length(x, axis)
     squares = x * x + float(xp.finfo(x.dtype).tiny)
     return xp.sqrt(xp.sum(squares, axis=axis))
 
@@ -271,13 +278,16 @@ def _rounding(layers, xp):
     multiplied first. A computed product of l of them is off by about l n u times the product of
     their Frobenius norms.
     """
-    length, error = 1.0, 0.0
+    product, error, lost, differ = 1.0, 0.0, 1.0, False
     for weights, errors in layers:
         w, e = (_length(x, (-3, -2, -1), xp) for x in (weights, errors))
-        error = error * (w + e) + length * e
-        length = length * (w + e)
+        error = error * (w + e) + product * e
+        product, lost, differ = product * (w + e), lost * (1.0 + w + e), differ | (e > 0.0)
     size = max(max(w.shape[-2:]) for w, _ in layers)
-    return error * (SLACK * len(layers) * size * float(xp.finfo(errors.dtype).eps))
+    rounding = error * (SLACK * len(layers) * size * float(xp.finfo(errors.dtype).eps))
+    if xp is jnp:
+        return rounding  # no length is 0 there, nor is any product
+    return rounding + np.where(differ, UNDERFLOW * size ** len(layers) * lost, 0.0)
 
 
 def _averaged(layers, gain, xp):
@@ -325,7 +335,8 @@ def _single(layers, gain, xp, bits, stop: Stop = never):
     table = lambda x: xp.asarray(np.reshape(x, [*lead, *np.shape(x)]), averaged.dtype)
     whole, changes = (_rows(x, xp) for x in _absorb(layers, table(np.eye(neurons)))[-1])
     # They only set the order and the balance of the neurons, which may not be infinite.
-    sizes = changes + whole * float(xp.finfo(averaged.dtype).eps) ** 2
+    limits = xp.finfo(averaged.dtype)
+    sizes = changes + whole * float(limits.eps) ** 2 + float(limits.tiny)
     order = xp.argsort(-sizes, axis=-1)
     falling = xp.take(xp.asarray(np.eye(neurons), averaged.dtype), order, axis=0)[..., None, :, :]
 

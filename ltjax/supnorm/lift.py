@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks import Pair
+from ltjax.networks import Pair, length
 from ltjax.stops import Stop, never
 from ltjax.supnorm import certificate
 
@@ -232,9 +232,13 @@ def basis(asked: Lift, signs) -> Basis:
     """
     signs = np.asarray(signs)
     zero = _vanishing(asked, signs)
-    zero /= np.linalg.norm(zero, axis=1, keepdims=True)
-    _, sizes, turned = np.linalg.svd(zero)
-    kept = turned[len(zero) :].T
+    sizes, kept = np.ones(0), np.eye(asked.of_v.shape[1])
+    if len(zero):
+        try:
+            _, sizes, turned = np.linalg.svd(zero / length(zero, 1)[:, None])
+        except np.linalg.LinAlgError:  # did not converge: what holds of the root holds of any node
+            return basis(asked, np.zeros_like(signs))
+        kept = turned[len(zero) :].T
     columns = np.zeros_like(asked.of_v)
     of_v = short(asked, signs, asked.of_v)
     columns[:, : kept.shape[1]] = np.linalg.qr(of_v @ kept)[0]

@@ -161,11 +161,15 @@ def certify(asked: Lift, which: int, node: Basis, multipliers) -> float:
     rise, fall, product = m[i, j]
     m = np.clip(m, -low, high)
     # Of t = -D E, at most: s t max(rise, fall) - t product, which may not be positive.
-    product = np.maximum(product, scales * np.maximum(rise, fall) * (1.0 + OUTWARD))
+    least = scales * np.maximum(rise, fall)
+    product = np.maximum(product, least + OUTWARD * np.abs(least))
     m[i, j] = m[j, i] = rise, fall, product
     m[asked.square, asked.square] = of_squares
     objective = asked.objective[which]
-    top = np.linalg.eigvalsh(node.columns.T @ (objective - m) @ node.columns)[-1]
+    try:
+        top = np.linalg.eigvalsh(node.columns.T @ (objective - m) @ node.columns)[-1]
+    except np.linalg.LinAlgError:  # did not converge: what is known without
+        return asked.unit
     slack = node.error * (np.linalg.norm(m) + np.linalg.norm(objective))
     share = m[0, 0] + of_squares.max() + asked.trace * (max(top, 0.0) + slack)
     share = max(share, 0.0) ** (1.0 / asked.power)

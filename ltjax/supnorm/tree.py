@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks import Pair, difference
+from ltjax.networks import Pair, difference, length, reached
 from ltjax.stops import Stop, never
 from ltjax.supnorm import ascent, certificate, relaxation
 from ltjax.supnorm.lift import known_bound, lift, open_signs, rows, size
@@ -243,7 +243,7 @@ class _Tree:
         """Raise the lower bound, from the best of the points that the moments hold."""
         plus, minus = np.split(moments[:, self.asked.square], 2, axis=1)
         points = np.concatenate([plus - minus, minus - plus])
-        size = np.linalg.norm(points, axis=1, keepdims=True)
+        size = length(points, 1)[:, None]
         points = (points / np.where(size > 0.0, size, 1.0)).T
         values = self.values(points)
         part, at = np.unravel_index(np.argmax(values), np.shape(values))
@@ -256,14 +256,14 @@ class _Tree:
     def values(self, points):
         """||g - f|| of every part at points [d, n]: [part, n]."""
         h = difference(self.pair, points)
-        return np.linalg.norm(h, axis=0)[None] if self.norm == "l2" else np.abs(h)
+        return length(h, 0)[None] if self.norm == "l2" else np.abs(h)
 
     def look(self, points):
         """Raise the lower bound to the largest value at points, [d, n]."""
         values = self.values(points)
         part, at = np.unravel_index(np.argmax(values), np.shape(values))
         x = points[:, at]
-        value = np.linalg.norm(difference(self.parts[part], x[:, None])) * (1.0 - ascent.ROUNDING)
+        value = reached(self.parts[part], x[:, None])[0][0]
         if not value <= self.lower:  # NaN, too
             self.lower, self.point = value, x
 
