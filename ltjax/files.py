@@ -224,7 +224,7 @@ def as_float64(values: np.ndarray, name: str, where: str) -> np.ndarray:
             f"{name} must be numbers that float64 holds exactly, got {values[lost][0]} of type "
             f"{values.dtype} in {where}: round them yourself."
         )
-    return converted + 0.0  # -0.0 is the same number
+    return np.asarray(converted + 0.0)  # -0.0 is the same number
 
 
 def _differs(values: np.ndarray, converted: np.ndarray) -> np.ndarray:

@@ -43,6 +43,14 @@ def little_memory():
     jax.clear_caches()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file to a worker: its fixtures are made once, and its programs are one worker's."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 def pytest_unconfigure():
     if CACHE is not None:
         CACHE.cleanup()

@@ -322,7 +322,7 @@ def tight():
 
 def test_what_a_basis_is_off_by_is_paid_for(tight):
     _, asked, node, *_ = tight
-    asked = asked._replace(objective=1e-3 * asked.objective)
+    asked = asked._replace(objective=[1e-3 * asked.objective[0]])
     m = np.random.default_rng(0).normal(size=asked.low.shape) * 1e-4
     at = [relaxation.certify(asked, 0, node._replace(error=e), m) for e in (0.0, 1e-9, 2e-9)]
     # Linear in what it is off by, and at least ||C|| T of it.

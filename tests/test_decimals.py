@@ -10,7 +10,7 @@ import pytest
 from test_report import problem, tally
 from test_ticket_commands import call, said
 
-from ltjax import curves, decimals, gaps, networks, stats, targets, ticket_report, tickets
+from ltjax import curves, decimals, gaps, networks, stats, stops, targets, ticket_report, tickets
 from ltjax.claims import findings
 from ltjax.errors import InputError
 from ltjax.gaps import Apart
@@ -152,7 +152,7 @@ def test_no_bound_of_doing_nothing_is_above_the_truth():
     for scale in (1.0, 1e200, 1e-200):
         layers = [scale * np.array([[0.3, 0.4]]), np.array([[1.0 / scale]])]
         ticket = tickets.prune(layers, epsilon=0.1)
-        assert 0.4999 < ticket_report._nothing(ticket, layers) <= 0.5
+        assert 0.4999 < ticket_report._nothing(ticket, layers, stops.never) <= 0.5
     # Two layers that cancel: what is left of their product is rounding, and no proof of anything.
     first = np.array([[0.1, 0.3], [0.1, 0.3]])
     assert networks.reach([first, np.array([[1.0, -1.0]]) / 3.0]) == 0.0

@@ -143,9 +143,12 @@ def test_networks_that_cannot_be_compared():
         gaps.pair_of(first, second[:1])
     with pytest.raises(InputError, match="size that float64 can hold"):
         gaps.pair_of(first, [1e300 * w for w in second])
-    pair, scale = gaps.pair_of(first, [second[0], np.nan * second[1]])
+    with pytest.raises(InputError, match="second must be finite, got nan in layer 2"):
+        gaps.pair_of(first, [second[0], np.nan * second[1]])
+    pair, scale = gaps.pair_of(first, second)
+    broken = pair._replace(errors=(pair.errors[0], np.nan * pair.errors[1]))
     with pytest.raises(InputError, match="finite"):
-        list(gaps.closing(pair, scale, 0.01))
+        list(gaps.closing(broken, scale, 0.01))
 
 
 # The commands.

@@ -191,6 +191,7 @@ def heard(*argv):
     return tuple(map(int, Path("heard").read_text().split()))
 
 
+@pytest.mark.slow
 def test_the_second_start_of_a_curve_compiles_nothing():
     line = [*SMALL, "--trials", "500", "--compile-cache", "programs"]
     compiled, found = heard(*line, "--out", "a.jsonl")

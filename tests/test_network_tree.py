@@ -128,6 +128,7 @@ def test_the_known_answer_check_looks_at_the_tree(settled):
 WORDS = "--dim 6 --hidden 6 --blocks 6 12 34 --epsilon 0.5 0.3 --constructions separate"
 
 
+@pytest.mark.slow
 def test_a_curve_of_the_tree_alone_is_told_and_keeps_its_proved_bound(tmp_path, capsys):
     out = tmp_path / "tree.jsonl"
     words = f"curve network {WORDS} --rules tree --trials {TRIALS} --quiet --out {out}"

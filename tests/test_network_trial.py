@@ -1,6 +1,7 @@
 """Whole networks: slots by their definition, brackets against points, counts against theory."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import jax
@@ -35,8 +36,12 @@ def pruned(problem, trials):
     )
     target = tuple(jnp.asarray(w, jnp.float32) for w in problem.weights)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: experiment.trial(key, target, widths, problem.config)
-    return [np.asarray(x) for x in jax.jit(jax.vmap(find))(*keys)]
+    return [np.asarray(x) for x in compiled(keys, target, widths, problem.config)]
+
+
+@partial(jax.jit, static_argnums=3)
+def compiled(keys, target, widths, config):
+    return jax.vmap(lambda *key: experiment.trial(key, target, widths, config))(*keys)
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +299,7 @@ def test_counts_do_not_depend_on_lanes_ranges_and_devices(whole):
     assert np.any(counts(replace(ONE, seed=22), (0, FEW), lanes=16)[0] != whole[0])
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_the_other_widths_and_constructions(whole):
     some = replace(ONE, grid=Grid(widths=(9, 150), epsilons=SMALL.grid.epsilons))
     same(counts(some, (0, FEW), lanes=16)[:2], [x[:, [1, 3]] for x in whole[:2]])

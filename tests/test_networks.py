@@ -29,8 +29,9 @@ def pruned(request):
     keys = draws.trial_key(jnp.full(len(TRIALS), 21, jnp.uint32), jnp.asarray(TRIALS))
     target = jnp.asarray(problem.target, jnp.float32)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: neuron.trial(key, target, widths, problem.config)
-    outcome = [np.asarray(x) for x in jax.jit(jax.vmap(find))(*keys)]
+    find = lambda widths, *key: neuron.trial(key, target, widths, problem.config)
+    found = jax.jit(jax.vmap(find, in_axes=(None, 0, 0)))(widths, *keys)
+    outcome = [np.asarray(x) for x in found]
     lower, upper = neuron.settle(problem, TRIALS, *outcome)
     return problem, lower, upper, outcome[2]
 

@@ -26,8 +26,9 @@ def pruned(problem, trials):
     keys = draws.trial_key(jnp.full(len(trials), problem.seed, jnp.uint32), jnp.asarray(trials))
     target = jnp.asarray(problem.target, jnp.float32)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: neuron.trial(key, target, widths, problem.config)
-    return neuron.Outcome(*map(np.asarray, jax.jit(jax.vmap(find))(*keys)))
+    find = lambda widths, *key: neuron.trial(key, target, widths, problem.config)
+    found = jax.jit(jax.vmap(find, in_axes=(None, 0, 0)))(widths, *keys)
+    return neuron.Outcome(*map(np.asarray, found))
 
 
 def drawn(dim):

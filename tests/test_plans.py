@@ -292,6 +292,7 @@ def test_the_anytime_interval_survives_the_rule(rule):
     assert misses(plans.until(PROBLEM, *rule, AT), stats.anytime, 300) < ALARM
 
 
+@pytest.mark.slow
 def test_the_anytime_interval_survives_any_rule_and_the_fixed_one_does_not():
     # The design first: the fixed interval hardly ever escapes the alarm.
     trials = 700

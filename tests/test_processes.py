@@ -95,6 +95,7 @@ def test_four_processes_are_as_one(capfd):
     assert assert_as_one(capfd, 4, *SMALL, "--trials", "30011").trials == 30011
 
 
+@pytest.mark.slow
 def test_a_rule_stops_two_processes_where_it_stops_one(capfd):
     line = [*SMALL, "--until-failures", "5000", *NEVER]
     # 5000 failures at a success of 0.063 take 5,338 trials; the next look is at 5,632.

@@ -292,9 +292,9 @@ def test_warnings_tracebacks_and_refusals_without_reason_are_violations(capsys, 
 def test_a_wrong_verdict(capsys, monkeypatch):
     def holds(ticket, layers, *_, **__):
         tickets.errors(ticket, layers)  # refuses what the theorem does not speak of
-        return tickets.Verdict(True, 0.0, ticket.epsilon, ticket.epsilon)
+        yield tickets.Verdict(True, 0.0, ticket.epsilon, ticket.epsilon)
 
-    monkeypatch.setattr(tickets, "verify", holds)
+    monkeypatch.setattr(tickets, "verdicts", holds)
     code, said = fuzz(capsys, "tickets")
     assert code == 1
     assert drawn(said) < 100

@@ -154,8 +154,8 @@ def planted(fault):
     """A lift with one rule too many or another sign."""
     true = lift.lift
 
-    def wrong(pair, unit, norm="l2"):
-        asked = true(pair, unit, norm)
+    def wrong(*asked_for):
+        asked = true(*asked_for)
         low, high = asked.low.copy(), asked.high.copy()
         f, f_off, g, g_off, *_ = lift.rows(asked.layers)[0]
         (i, j), scales = asked.slopes

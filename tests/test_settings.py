@@ -16,7 +16,7 @@ import pytest
 from test_cli import shell
 
 import ltjax
-from ltjax import curves, engine, gaps, machine, tickets
+from ltjax import curves, engine, gaps, machine, stops, tickets
 from ltjax.errors import InputError
 from ltjax.supnorm import ascent
 
@@ -117,11 +117,11 @@ def test_without_a_scope_these_settings_stop_a_run(plain, monkeypatch, name):
 def test_an_offset_of_seeds_moves_no_start(plain):
     before = jax.config.jax_random_seed_offset
     pair, _ = gaps.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9])
-    many = pair.weights, tuple(error[None] for error in pair.errors), [0], 1, "linear"
-    found = ascent._met(*many)
+    many = pair.weights, tuple(error[None] for error in pair.errors), [0], 1, "linear", stops.never
+    found = ascent._searched(*many)
     try:
         jax.config.update("jax_random_seed_offset", 7)
-        np.testing.assert_array_equal(ascent._met(*many), found)
+        np.testing.assert_array_equal(ascent._searched(*many), found)
         assert np.any(jax.random.key_data(jax.random.key(0)))  # the offset is there
     finally:
         jax.config.update("jax_random_seed_offset", before)

@@ -108,7 +108,7 @@ def verdicts(experiment, within):
     return np.sum(within(lost(experiment)[..., None], epsilons), axis=0)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", ["popup", pytest.param("imp", marks=pytest.mark.slow)])
 def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     certified, refuted = counts(experiment, (0, TRIALS))
     np.testing.assert_array_equal(certified, verdicts(experiment, np.less_equal))

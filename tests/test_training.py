@@ -305,6 +305,7 @@ def raced():
     return outcome.ticket.accuracy[:, 1], outcome.random.accuracy[:, 1]
 
 
+@pytest.mark.slow
 def test_winning_tickets_beat_random_ones():
     ticket, random = raced()
     assert wins(ticket, random) >= WINS
@@ -353,6 +354,7 @@ def test_scores_that_leak_into_the_weights_are_caught():
         check_frozen(outcome._replace(layers=leaked), (4, 6), 0.3)
 
 
+@pytest.mark.slow
 def test_edge_popup_is_better_in_wider_networks_and_not_by_luck():
     twice = np.arange(2 * len(TRIALS))
     wide = popped(64, TRIALS, 40, 32, digits()).accuracy
