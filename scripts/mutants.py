@@ -501,7 +501,7 @@ MUTANTS = (
         "stuck nodes forgotten",
         "ltjax/supnorm/tree.py",
         "                self.settled = max(self.settled, bound)\n            else:",
-        "                self.settled = max(self.settled, 0.0 if stuck else bound)\n            else:",
+        "                self.settled = self.settled if stuck else bound\n            else:",
         "tests/test_bounds.py",
     ),
     Mutant(

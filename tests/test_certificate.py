@@ -103,6 +103,7 @@ def lowers(cases):
     return found
 
 
+@pytest.mark.slow
 def test_no_lower_bound_is_above_the_supremum_and_most_come_close(cases):
     # Of every shape more than one, as each shape is compiled.
     shapes = [[w.shape for w in pair.weights] for pair, _ in cases]
@@ -241,6 +242,7 @@ def test_symmetries(sizes):
     assert abs(upper(Pair((-w, *weights), (e[::-1], *errors))) / expected - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_many_networks_are_bounded_as_one_is():
     weights, errors, _ = random_pair((4, 5, 2), 0.05, seed=0)
     rng = np.random.default_rng(1)

@@ -488,6 +488,7 @@ def test_seconds_stop_the_run(capfd, monkeypatch):
     assert records.load(["a.jsonl"]).trials > tally.trials
 
 
+@pytest.mark.slow
 def test_a_kill_does_not_move_the_stopping_point(here):
     line = [*SMALL, *NEVER, "--until-failures", "1500000"]
     assert killed(line, signal.SIGKILL)[0] == -signal.SIGKILL

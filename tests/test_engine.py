@@ -171,12 +171,14 @@ def test_counts_do_not_depend_on_more_devices_than_cores():
         same(tables, expected)
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_the_other_widths(whole):
     some = replace(PROBLEM, grid=replace(PROBLEM.grid, widths=(20, 180)))
     for got, expected in zip(counts(some, (0, 256))[:2], whole[:2], strict=True):
         np.testing.assert_array_equal(got, expected[:, [1, 4]])
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_the_other_epsilons(whole):
     certified, refuted, invalid = whole
     for e, epsilon in enumerate(PROBLEM.grid.epsilons):
@@ -215,6 +217,7 @@ def lanes(on=CPU[:1], **limits):
     return engine.prepare(neuron, SMALL, on, **limits).lanes
 
 
+@pytest.mark.slow
 def test_few_trials_are_given_few_lanes():
     most = neuron.lanes(SMALL.config)
     assert lanes() == lanes(trials=2**32) == most > 64
@@ -223,6 +226,7 @@ def test_few_trials_are_given_few_lanes():
     assert lanes(trials=40, on=CPU[:2]) == 32  # side by side on two devices
 
 
+@pytest.mark.slow
 def test_memory_takes_lanes_and_no_count():
     program = engine.prepare(neuron, SMALL, CPU[:1], lanes=256)
     assert program.memory > 256 * np.prod(SMALL.shape[:2]) * 8  # two float32 a cell come out

@@ -244,6 +244,7 @@ def doubled(hidden, theta):
     return np.vstack([hidden, -hidden]), np.concatenate([theta, theta])
 
 
+@pytest.mark.slow
 def test_a_bracket_from_fresh_inputs_holds_at_its_level():
     trials = np.arange(1000)
     asked = problem(activation="abs", samples=1000, widths=(12,), searches=("groups",))
@@ -303,6 +304,7 @@ def test_an_estimate_is_not_narrowed():
     assert 0 < np.sum(certified + refuted == 0) < certified.size
 
 
+@pytest.mark.slow
 def test_one_network_equals_the_same_one_in_a_crowd(exact):
     crowd = pruned(exact, TRIALS)
     for n in (1, 4):
@@ -400,6 +402,7 @@ def losses_and_residuals(asked, module=experiment):
     return found.upper + asked.config.baseline, least
 
 
+@pytest.mark.slow
 def test_no_subnetwork_is_better_than_the_best_coefficients_of_its_features():
     data = "ball"
     asked = problem(data=data, widths=(1, 2, 4, 8), law="ball")
@@ -486,6 +489,7 @@ def test_a_sampled_baseline_is_judged_on_inputs_not_seen():
     assert np.mean(fitted) < -2 * ERRORS * np.std(fitted) / len(off) ** 0.5
 
 
+@pytest.mark.slow
 def test_features_that_nothing_activates_set_no_baseline_of_their_own():
     # In one dimension half of the features see nothing of data on one side.
     x = np.linspace(0.1, 1.0, 50)[:, None]
@@ -515,6 +519,7 @@ def counts(asked, *ranges, on=CPU[:1], lanes=8, module=experiment):
     return [sum(getattr(b, name) for b in batches) for name in ("certified", "refuted", "invalid")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, {"loss": "absolute", "samples": 400, "searches": ("groups",)}]
 )

@@ -165,6 +165,7 @@ def test_flags_that_are_refused(data, capfd, no_trial, argv, message):
     assert re.search(message, unusable(data, capfd, *SMALL, *argv))
 
 
+@pytest.mark.slow
 def test_a_data_file_is_measured_and_taken_up_again(data, capfd):
     line = [*SMALL, "--data", "good.npz", "--activation", "tanh", "--loss", "absolute"]
     line += ["--searches", "groups", "--epsilon", "0.3", "0.1", "--out", "runs/a.jsonl"]

@@ -123,7 +123,7 @@ def test_further_ranks_are_true_products_in_order_and_all_different():
     assert np.all(np.diff(ordered, axis=2) != 0)
 
 
-@pytest.mark.parametrize(("kind", "target"), CASES)
+@pytest.mark.parametrize(("kind", "target"), [CASES[1], CASES[3], CASES[6]])
 def test_one_network_equals_the_same_one_in_a_crowd(kind, target):
     crowd = search(kind, target, np.arange(300))
     for trial in (0, 131, 299):
@@ -137,6 +137,7 @@ def test_each_network_may_have_a_target_of_its_own():
         assert_same(search("pooled", targets[t], [t]), (x[t : t + 1] for x in both))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blocks", "separate"])
 def test_one_side_alone_is_that_side_of_two(kind):
     target = np.array([[0.5, -0.2, 0.3], [0.1, 0.6, -0.4]])

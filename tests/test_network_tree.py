@@ -95,6 +95,7 @@ def test_a_tree_that_bounds_too_low_is_caught(monkeypatch):
     assert misjudged(0.99)[0] > 0
 
 
+@pytest.mark.slow
 def test_no_more_nodes_are_visited_than_there_may_be(monkeypatch):
     monkeypatch.setattr(network_host, "NODES", 2)
     pairs = near_pairs((2, 3, 4, 1), 6, eta=0.3)

@@ -157,6 +157,7 @@ def test_settling_leaves_open_what_lies_between_two_proved_bounds_alone(found):
     assert 0 < inside.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_one_network_equals_the_same_one_in_a_crowd():
     crowd = pruned(SMALL, np.arange(40))
     for trial in (0, 17, 39):
@@ -235,6 +236,7 @@ def test_slot_success_is_the_curve_of_theory(measured, name):
     assert np.all(wrong.lower[seen] > high[seen])
 
 
+@pytest.mark.slow
 def test_success_of_the_supremum_keeps_its_proved_bound():
     problem = replace(
         TINY,
@@ -257,6 +259,7 @@ def test_success_of_the_supremum_keeps_its_proved_bound():
         assert np.any(certified[sup] > certified[names.index(f"{family}/tight")] + trials // 4)
 
 
+@pytest.mark.slow
 def test_on_the_line_every_trial_is_decided_by_its_two_ends():
     problem = Problem(
         config=Network(sizes=(1, 2, 1), constructions=("blocks",), rules=("sup",)),
@@ -292,6 +295,7 @@ def same(other, expected):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_lanes_ranges_and_devices(whole):
     same(counts(ONE, (0, FEW), lanes=17), whole)
     same(counts(ONE, (0, 20), (20, FEW), lanes=16), whole)

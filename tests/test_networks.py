@@ -17,7 +17,11 @@ TRIALS = np.array([0, 1, 2, 3, 77, 1000, 2**31, 2**32 - 1], np.uint32)
 TARGETS = {1: (0.7,), 2: (0.55, -0.2), 3: (0.5, -0.2, 0.02), 5: (0.4, -0.3, 0.2, 0.03, -0.1)}
 
 
-@pytest.fixture(scope="module", params=TARGETS, ids="dim {}".format)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(d, marks=[pytest.mark.slow] if d in (1, 3) else []) for d in TARGETS],
+    ids="dim {}".format,
+)
 def pruned(request):
     """A problem, and its settled brackets and tickets in all TRIALS."""
     problem = Problem(

@@ -71,7 +71,11 @@ def suprema(problem, trial, tickets):
     return {f"{f}/sup": brute_force(target, e) for f, e in zip(families, errors, strict=True)}
 
 
-@pytest.fixture(scope="module", params=TARGETS, ids="dim {}".format)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(d, marks=[pytest.mark.slow] if d in (1, 3) else []) for d in TARGETS],
+    ids="dim {}".format,
+)
 def case(request):
     """Problem, outcome, settled lower and upper, and the exact values; NaN where not computed."""
     problem, outcome = drawn(request.param)

@@ -36,6 +36,7 @@ def soon(monkeypatch, few):
     monkeypatch.setattr(targets, "neuron", lambda: few)
 
 
+@pytest.mark.slow
 def test_the_machine_is_told(capfd, soon, here):
     assert call("check", "--device", "cpu") == 0
     said, told = capfd.readouterr()

@@ -148,6 +148,7 @@ def pair():
     ended(team)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_ends_the_run_and_loses_nothing(pair, capfd):
     pair[1].kill()
     (code, said, told), (killed, *_) = ended(pair, 20)
@@ -165,7 +166,7 @@ def test_the_first_process_killed_ends_the_run_and_loses_nothing(pair, capfd):
     assert_completed(capfd)
 
 
-@pytest.mark.parametrize("notified", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("notified", [pytest.param(n, marks=pytest.mark.slow) for n in range(2)])
 def test_a_notice_of_preemption_ends_all_in_order(pair, capfd, notified):
     pair[notified].send_signal(signal.SIGTERM)
     told = f"ltjax: interrupted; {LATER}\n"

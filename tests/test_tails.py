@@ -56,6 +56,7 @@ def test_the_tail_is_that_of_the_exact_law(construction, name):
     assert right[-1] < 1e-12 < right[-2] < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construction", ["blocks", "shared"])
 def test_the_error_is_that_of_many_repetitions(construction):
     weights, eta = TARGETS["uneven"]

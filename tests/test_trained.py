@@ -21,6 +21,7 @@ from ltjax.training import imp, mlp, popup
 
 SEED, TRIALS = 3, 8
 EXPERIMENTS = {"imp": winning, "popup": strong}
+BOTH = ["popup", pytest.param("imp", marks=pytest.mark.slow)]
 
 
 def toy():
@@ -108,7 +109,7 @@ def verdicts(experiment, within):
     return np.sum(within(lost(experiment)[..., None], epsilons), axis=0)
 
 
-@pytest.mark.parametrize("experiment", ["popup", pytest.param("imp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("experiment", BOTH)
 def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     certified, refuted = counts(experiment, (0, TRIALS))
     np.testing.assert_array_equal(certified, verdicts(experiment, np.less_equal))
@@ -118,6 +119,7 @@ def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     assert (certified != verdicts(experiment, np.less)).any()
 
 
+@pytest.mark.slow
 def test_a_ticket_that_stops_later_is_no_winner():
     tickets, winners = lost("imp")[:, 2:4], lost("imp")[:, :2]
     assert (winners >= tickets).all()
@@ -130,14 +132,14 @@ def test_accuracy_lost_is_divided_in_float64():
     np.testing.assert_array_equal(share, [[[0.05, 0.15, 0.35, -0.1, np.nan, 1.0]]])
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", BOTH)
 def test_counts_do_not_depend_on_the_ranges(experiment):
     whole, cut = counts(experiment, (0, TRIALS)), counts(experiment, (5, TRIALS), (0, 1), (1, 5))
     np.testing.assert_array_equal(whole, cut)
     assert (np.array(whole) != counts(experiment, (TRIALS, 2 * TRIALS))).any()
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", BOTH)
 def test_networks_do_not_depend_on_how_many_are_trained_beside_them(experiment):
     assert program(experiment).lanes != TRIALS
     found, _ = program(experiment).step(0)

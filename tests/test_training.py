@@ -260,6 +260,7 @@ def retrained(trial, start, steps, mask=None):
     return one_descent(steps)(key(trial), tuple(map(jnp.asarray, start)), tuple(mask))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewind", CONFIGS)
 def test_tickets_are_masks_and_start_where_they_should(rewind):
     check_masks(sound(rewind))
