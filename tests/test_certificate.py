@@ -115,6 +115,7 @@ def test_no_lower_bound_is_above_the_supremum_and_most_come_close(cases):
     assert np.mean(found > 0.95) > 0.8
 
 
+@pytest.mark.slow
 def test_a_planted_wrong_lower_bound_is_caught(cases, monkeypatch):
     some = [case for case in cases if len(case[0].weights) == 2][::6]
     reached = ascent.reached
@@ -257,6 +258,7 @@ def test_many_networks_are_bounded_as_one_is():
     assert certificate.upper(Pair(weights, [e[:0] for e in errors])).shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-7, 1e-3, 0.1])
 @pytest.mark.parametrize("sizes", [(8, 1), (8, 8, 1), (16, 16, 1), (5, 9, 3), (4, 6, 5, 1)])
 def test_float32_is_above_its_own_formula(sizes, size):
@@ -268,6 +270,7 @@ def test_float32_is_above_its_own_formula(sizes, size):
         assert own <= quick(pair) <= 1.05 * own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
 def test_the_norm_without_svd(scale):
     rng = np.random.default_rng(4)
@@ -280,6 +283,7 @@ def test_the_norm_without_svd(scale):
         assert expected <= found <= 1.05 * expected
 
 
+@pytest.mark.slow
 def test_equal_networks_and_broken_ones():
     pair = random_pair((4, 12, 3), 0.0, seed=1)
     assert 0 <= upper(pair) < 1e-100

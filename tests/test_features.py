@@ -220,6 +220,7 @@ def loss_of(asked, hidden, theta, x, y):
     return total / len(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "loss"), [("relu", "squared"), ("abs", "absolute")])
 def test_of_a_data_file_the_loss_is_the_mean_over_its_rows(activation, loss):
     x, y = answers()
@@ -291,6 +292,7 @@ def test_settling_closes_what_holds_an_epsilon_and_nothing_else(exact):
     assert abs(middle[at] - lower[at]) > 1e-12
 
 
+@pytest.mark.slow
 def test_an_estimate_is_not_narrowed():
     # An epsilon within the reach of chance.
     estimated = problem(
@@ -370,6 +372,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_wrong_kernel_stops_the_run(change, fault):
     asked = problem(widths=(40,), searches=("groups",), **change)
@@ -377,6 +380,7 @@ def test_a_wrong_kernel_stops_the_run(change, fault):
         counts(asked, (0, 1), lanes=1, module=planted(**fault))
 
 
+@pytest.mark.slow
 def test_neurons_beyond_the_width_are_seen(exact):
     def groups(moments, output, widths, *given):
         return neurons.groups(moments, output, 0 * widths + len(output), *given)
@@ -535,6 +539,7 @@ def test_counts_do_not_depend_on_lanes_ranges_and_devices(change):
     assert np.any(counts(replace(asked, seed=6), (0, 60))[0] != whole[0])
 
 
+@pytest.mark.slow
 def test_a_record_goes_on_where_it_was(tmp_path):
     asked, path = problem(searches=("groups",)), tmp_path / "a.jsonl"
     curves.run(asked, 11, path, device="cpu")

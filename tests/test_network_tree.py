@@ -28,6 +28,7 @@ def settled():
     return outcome, experiment.settle(ASKED, np.arange(TRIALS), *outcome)
 
 
+@pytest.mark.slow
 def test_the_tree_decides_what_the_ascent_leaves_open(settled):
     lower, upper = settled[1]
     inside = holds_inside(lower, upper, np.array(ASKED.grid.epsilons))

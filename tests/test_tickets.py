@@ -105,6 +105,7 @@ def test_small_layers_are_blown_up_because_their_blocks_shrink():
     assert all(a < b for a, b in zip(fewer, more, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construction", configs.NETWORK_CONSTRUCTIONS)
 def test_blocks_are_wide_enough_for_the_success_asked(construction):
     # Each seed fails with probability at most delta: more than `most` failures come with 1e-6.
@@ -127,6 +128,7 @@ def test_blocks_are_wide_enough_for_the_success_asked(construction):
     assert failures(0.2) <= most < failures(0.8)
 
 
+@pytest.mark.slow
 def test_the_width_that_would_do_and_the_epsilon_are_told():
     layers = target()
     with pytest.raises(InputError) as caught:
@@ -576,6 +578,7 @@ def test_torn_and_foreign_files_are_no_network(path, tmp_path):
 # The target that comes with the package.
 
 
+@pytest.mark.slow
 def test_the_digits(path, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     import digits_target

@@ -109,6 +109,7 @@ def verdicts(experiment, within):
     return np.sum(within(lost(experiment)[..., None], epsilons), axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", BOTH)
 def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     certified, refuted = counts(experiment, (0, TRIALS))
@@ -186,6 +187,7 @@ def outcome(request):
     return lambda **parts: check(*found._replace(**parts)), found
 
 
+@pytest.mark.slow
 def test_a_sound_kernel_passes(outcome):
     check, found = outcome
     check()
@@ -236,6 +238,7 @@ def test_a_network_that_never_had_a_loss_is_no_network_to_be_held_against():
     np.testing.assert_array_equal(trained.right(found, 20), [10.0, 11.0, 14.0])
 
 
+@pytest.mark.slow
 def test_a_trial_that_leaves_the_numbers_is_invalid():
     """Without it both networks would be their starts, and lose nothing against one another."""
     wild = targets.popup(toy(), (2,), (1.0,), (0.4, 0.05), SEED, steps=20, batch=4, rate=1e38)
