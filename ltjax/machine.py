@@ -121,7 +121,7 @@ def _check_flags(flags: str) -> None:
         return
     told = subprocess.run(
         [sys.executable, "-c", "import jax; jax.local_devices()"],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "0"},
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "0"},
         capture_output=True,
         text=True,
         errors="replace",
