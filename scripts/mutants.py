@@ -598,7 +598,7 @@ def copied(folder: Path) -> Path:
 
 def passes(folder: Path, tests: str, cache: str) -> bool:
     """Whether the tests pass in a copy; `RuntimeError` where none of them ran."""
-    line = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider"]
+    line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     env["LTJAX_TESTS_CACHE"] = cache  # a program that the fault leaves alone is compiled once
     try:
@@ -620,11 +620,13 @@ def survives(mutant: Mutant, cache: str) -> bool:
         return passes(Path(folder), mutant.tests, cache)
 
 
-def sound(mutants: list[Mutant], cache: str) -> bool:
-    """Whether every test named passes where nothing is wrong: else a mutant's death is no word."""
-    named = " ".join(dict.fromkeys(test for m in mutants for test in m.tests.split()))
+def unsound(mutants: list[Mutant], cache: str, pool: ThreadPoolExecutor) -> list[str]:
+    """Tests that fail where nothing is wrong: by them a mutant's death would be no word."""
+    named = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests.split()))
     with tempfile.TemporaryDirectory(prefix="ltjax-mutant-") as folder:
-        return passes(copied(Path(folder)), named, cache)
+        copied(Path(folder))
+        passed = pool.map(lambda test: passes(Path(folder), test, cache), named)
+        return [test for test, passing in zip(named, passed, strict=True) if not passing]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -635,12 +637,12 @@ def main(argv: list[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     mutants = [m for m in MUTANTS if any(word in m.name for word in asked.only)]
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ltjax-programs-") as cache:
-        if not sound(mutants, cache):
-            print("the tests fail where nothing is planted.")
+    programs = tempfile.TemporaryDirectory(prefix="ltjax-programs-")
+    with programs as cache, ThreadPoolExecutor(asked.jobs) as pool:
+        if failed := unsound(mutants, cache, pool):
+            print(f"tests fail where nothing is planted: {', '.join(failed)}")
             return 1
-        with ThreadPoolExecutor(asked.jobs) as pool:
-            found = list(zip(mutants, pool.map(lambda m: survives(m, cache), mutants), strict=True))
+        found = list(zip(mutants, pool.map(lambda m: survives(m, cache), mutants), strict=True))
     for mutant, survived in found:
         print(f"{'SURVIVED' if survived else 'killed':10}{mutant.name:58}{mutant.path}")
     alive = sum(survived for _, survived in found)
