@@ -642,12 +642,17 @@ def main(argv: list[str] | None = None) -> int:
         if failed := unsound(mutants, cache, pool):
             print(f"tests fail where nothing is planted: {', '.join(failed)}")
             return 1
-        found = list(zip(mutants, pool.map(lambda m: survives(m, cache), mutants), strict=True))
-    for mutant, survived in found:
-        print(f"{'SURVIVED' if survived else 'killed':10}{mutant.name:58}{mutant.path}")
-    alive = sum(survived for _, survived in found)
+        alive = 0
+        for mutant, survived in zip(
+            mutants, pool.map(lambda m: survives(m, cache), mutants), strict=True
+        ):
+            alive += survived
+            print(
+                f"{'SURVIVED' if survived else 'killed':10}{mutant.name:58}{mutant.path}",
+                flush=True,
+            )
     print(
-        f"{len(found)} mutants, {len(found) - alive} killed, {alive} survived, "
+        f"{len(mutants)} mutants, {len(mutants) - alive} killed, {alive} survived, "
         f"{time.monotonic() - begun:.0f} s"
     )
     return int(alive > 0)

@@ -392,3 +392,16 @@ def test_what_a_target_reaches_is_told_in_any_units():
     assert 9.9e200 < networks.reach([1e100 * w for w in weights]) <= 10.0001e200
     assert 9.9e-200 < networks.reach([1e-100 * w for w in weights]) <= 10.0001e-200
     assert networks.reach([1e160 * w for w in weights]) < math.inf
+
+
+def test_what_next_to_nothing_bounds_is_left_as_it_is():
+    """Layers of zeros: the supremum is 0, and what is added for underflow is no unit to divide by."""
+    first = np.array([[0.25, -0.5], [0.125, 0.25]])
+    weights = (first, np.zeros((2, 2)), np.zeros((1, 2)))
+    errors = (1e-13 * first[None], np.zeros((1, 2, 2)), np.full((1, 1, 2), 1e-13))
+    pair = Pair(weights, errors, "relu")
+    many = pair._replace(errors=tuple(e[None] for e in errors))
+    assert 0.0 <= relaxation.upper(many, steps=4, batch=2)[0] < 1e-200
+    *_, last = tree.brackets(pair, 0.01)
+    assert last.lower == 0.0
+    assert last.upper < 1e-200

@@ -33,6 +33,7 @@ from ltjax.stops import Stop, never
 from ltjax.supnorm import certificate
 
 OUTWARD = 1e-12  # relative: more than rounding does to the norm of a matrix
+LEAST = 2.0**-200  # what a bound adds for products that underflow is less; its square is a number
 SLACK = 8  # how often the rounding of QR, m N epsilon, is added
 
 
@@ -84,7 +85,7 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
 
     Args:
         pair: errors [side, n_out, n_in].
-        unit: a bound on the supremum, positive and finite.
+        unit: a bound on the supremum, finite, and no less than LEAST: see `large_enough`.
         norm: of several outputs, "l2" or "max".
         stop: as of `known_bound`, which the scales of the layers are.
     """
@@ -96,14 +97,10 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
         outputs = len(weights[-1])
         weights.append(np.eye(outputs))
         errors.append(np.zeros((1, outputs, outputs)))
+    below = (Pair(tuple(weights[:n]), tuple(errors[:n])) for n in range(1, len(weights)))
     layers = [
-        # Where nothing differs a short scale keeps D from weighing in.
-        (
-            weights[n - 1],
-            errors[n - 1],
-            known_bound(Pair(tuple(weights[:n]), tuple(errors[:n])), stop) or unit / 100,
-        )
-        for n in range(1, len(weights))
+        (w, e, _scale(known_bound(pair, stop), unit))
+        for w, e, pair in zip(weights[:-1], errors[:-1], below, strict=True)
     ]
     top = _top(layers, weights[-1], errors[-1])
     square = np.zeros(top.shape[1], bool)
@@ -113,6 +110,19 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
     slopes = _slopes(layers)
     of_v = _map(layers, weights[0].shape[1])
     return Lift(tuple(layers), of_v, asked, low, high, slopes, square, _trace(layers), unit, power)
+
+
+def large_enough(unit):
+    """Which bounds, of pairs of norms about 1, can be made closer: in units of them squares are."""
+    return (unit > LEAST) & (unit < np.inf)
+
+
+def _scale(bound: float, unit: float) -> float:
+    """s >= sup ||z' - z|| of a layer; where next to nothing differs, a short one.
+
+    So D does not weigh in, nor is what is divided by s beyond the numbers there are.
+    """
+    return bound if not bound < LEAST * unit else unit / 100
 
 
 def known_bound(pair: Pair, stop: Stop = never) -> float:
@@ -246,7 +256,7 @@ def basis(asked: Lift, signs) -> Basis:
     # that is to v grows as the rows that vanish are less independent.
     loss = 1.0 / min(1.0, *sizes) if len(sizes) else 1.0
     rounding = SLACK * asked.of_v.size * np.finfo(float).eps
-    return Basis(columns, float(rounding * loss * np.linalg.norm(of_v)))
+    return Basis(columns, float(rounding * loss * length(of_v)))
 
 
 def short(asked: Lift, signs, p) -> np.ndarray:

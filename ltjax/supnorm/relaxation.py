@@ -21,7 +21,16 @@ import numpy as np
 from ltjax import machine
 from ltjax.networks import Pair
 from ltjax.stops import Stop, never
-from ltjax.supnorm.lift import OUTWARD, Basis, Lift, basis, known_bound, lift, open_signs
+from ltjax.supnorm.lift import (
+    OUTWARD,
+    Basis,
+    Lift,
+    basis,
+    known_bound,
+    large_enough,
+    lift,
+    open_signs,
+)
 
 BATCH = 16  # problems on the device at once
 STEPS = 400
@@ -254,7 +263,7 @@ def upper(pair: Pair, norm: str = "l2", steps: int = STEPS, batch: int = BATCH) 
     """
     pairs = [_one(pair, k) for k in range(len(pair.errors[0]))]
     bounds = np.array([known_bound(one) for one in pairs])
-    sound = np.flatnonzero((bounds > 0.0) & (bounds < np.inf)).tolist()
+    sound = np.flatnonzero(large_enough(bounds)).tolist()
     asked = {k: lift(pairs[k], bounds[k], norm) for k in sound}
     bounds[sound] = 0.0
     todo = [(k, which) for k in sound for which in range(len(asked[k].objective))]

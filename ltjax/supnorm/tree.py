@@ -19,7 +19,7 @@ import numpy as np
 from ltjax.networks import Pair, difference, length, reached
 from ltjax.stops import Stop, never
 from ltjax.supnorm import ascent, certificate, relaxation
-from ltjax.supnorm.lift import known_bound, lift, open_signs, rows, size
+from ltjax.supnorm.lift import known_bound, large_enough, lift, open_signs, rows, size
 
 BATCH = 4  # nodes on the device at once
 STEPS = 100  # of a visit to a node, but for the first to a root
@@ -161,6 +161,8 @@ class _Tree:
         """Make the roots, of the parts whose bound does not say enough."""
         left = self.left()
         if not left or self.done() or size(self.pair) > LARGEST:
+            return
+        if not large_enough(self.bounds[left].max()):
             return
         pair = self.pair if self.norm == "l2" else _rows(self.pair, left)
         asked = lift(pair, float(self.bounds[left].max()), self.norm, self.stop)
