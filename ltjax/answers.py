@@ -1,9 +1,11 @@
 """What theory answers before anything is drawn, as text: widths, and facts of a problem."""
 
+import math
 from collections.abc import Sequence
 
-from ltjax import networks, theory
+from ltjax import decimals, networks, theory
 from ltjax.configs import SUPREMA, Features, Network, Neuron, Training
+from ltjax.errors import TooWideError
 from ltjax.problem import MAX_WIDTH, Problem
 
 FAMILIES = ("blocks", "shared", "pooled")
@@ -19,7 +21,7 @@ def facts(problem: Problem) -> list[str]:
         return [
             f"active weights: at most {theory.active_weights_bound(config.sizes):,} in a ticket, "
             f"{there:,} in the target",
-            f"keeping nothing errs by at least {reach:.4f}",
+            f"keeping nothing errs by at least {decimals.below(reach)}",
         ]
     if isinstance(config, Features):
         return [
@@ -46,7 +48,7 @@ def widths(problem: Problem, name: str, epsilon: float, delta: float) -> tuple[s
         return NONE
     block, exact = theory.block_size(construction, problem.target, rule, epsilon, delta)
     narrow = min(config.sizes[:-1]) < 2
-    order = "-" if narrow else f"{theory.asymptotic_block(rule, config.sizes, epsilon, delta):.0f}"
+    order = "-" if narrow else _told(theory.asymptotic_block(rule, config.sizes, epsilon, delta))
     return f"{block}" if exact else f"at most {block}", order
 
 
@@ -60,23 +62,29 @@ def neuron_widths(
     eta = theory.tolerance(rule, len(target), epsilon)
     shared = theory.sharp_width(target, eta, delta)
     blocks = shared * len(target)
-    sharp = f"{blocks if family == 'blocks' else shared:.0f}"
-    if (shared if family == "shared" else blocks) > MAX_WIDTH:
+    sharp = _told(blocks if family == "blocks" else shared)
+    try:
+        if family == "blocks":
+            return f"{theory.blocks_width(target, eta, delta)}", sharp
+        if family == "shared":
+            return f"{theory.shared_width(target, eta, delta)}", sharp
+        low, high = theory.pooled_width(target, eta, delta)
+        return f"{low} to {high}", sharp
+    except TooWideError:
         return f"over {MAX_WIDTH}", sharp
-    if family == "blocks":
-        return f"{theory.blocks_width(target, eta, delta)}", sharp
-    if family == "shared":
-        return f"{theory.shared_width(target, eta, delta)}", sharp
-    low, high = theory.pooled_width(target, eta, delta)
-    return f"{low} to {high}", sharp
+
+
+def _told(width: float) -> str:
+    """An asymptotic width, or - where it is none."""
+    return "-" if math.isnan(width) else f"{width:.0f}"
 
 
 def table(problem: Problem, delta: float) -> str:
     """What `ltjax width` answers: every construction and tolerance, without drawing anything."""
     dim, target = problem.config.dim, problem.target
-    lines = [f"smallest width k for success 1 - {delta:g}, one neuron, d = {dim}"]
+    lines = [f"smallest width k for success 1 - {decimals.exact(delta)}, one neuron, d = {dim}"]
     for epsilon in problem.grid.epsilons:
-        head = f"epsilon {epsilon:g}"
+        head = f"epsilon {decimals.exact(epsilon)}"
         lines += ["", f"{head:<20} {'exact':<23} {'asymptotic':<12} leading order, worst target"]
         for name in [f"{f}/{rule}" for rule in ("slides", "tight") for f in FAMILIES]:
             exact, sharp = neuron_widths(target, name, epsilon, delta)
@@ -91,4 +99,4 @@ def _leading(name: str, dim: int, epsilon: float, delta: float) -> str:
         return "-"
     family, rule = name.split("/")
     width = theory.leading_width(rule, dim, epsilon, delta)
-    return f"{width * (dim if family == 'blocks' else 1):.0f}"
+    return _told(width * (dim if family == "blocks" else 1))

@@ -4,7 +4,6 @@ As in `curve_commands`, a command yields what is to be printed, and its docstrin
 manual.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -76,9 +75,9 @@ class Audit:
     def _check(self) -> None:
         """All that can be refused is refused before the first claim."""
         from ltjax import files
-        from ltjax.errors import InputError
 
         if self.report is not None:
             files.check_output(self.report, "report", (".html",))
-            if self.out is not None and os.path.realpath(self.out) == os.path.realpath(self.report):
-                raise InputError(f"report and out must be two files, got {self.out} for both.")
+            if self.out is not None:
+                files.check_two_files(self.report, self.out, "report and out")
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with

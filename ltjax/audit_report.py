@@ -5,6 +5,7 @@ give equal bytes; what a clock said is in one line of its own, which bears the i
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -12,6 +13,7 @@ from html import escape
 import numpy as np
 
 import ltjax
+from ltjax import decimals
 from ltjax.audits import Entry
 from ltjax.claims import Verdict
 from ltjax.claims.findings import Check
@@ -62,11 +64,11 @@ def summary(entries: Sequence[Entry]) -> str:
     """How many came out as expected, and how sure that is."""
     ran = [entry for entry in entries if entry.finding.verdict is not Verdict.NOT_RUN]
     right = sum(entry.as_expected for entry in ran)
-    alpha = sum(entry.finding.alpha for entry in ran)
+    alpha = math.fsum(entry.finding.alpha for entry in ran)
     idle = f", {len(entries) - len(ran)} not run" if len(ran) < len(entries) else ""
     return (
         f"{len(entries)} claims: {right} of {len(ran)} as expected{idle}; of a right "
-        f"implementation some interval misses with probability at most {alpha:.1g}"
+        f"implementation some interval misses with probability at most {decimals.above(alpha, 2)}"
     )
 
 
@@ -192,7 +194,7 @@ def _section(entry: Entry) -> str:
         for check in finding.checks
     ]
     columns = ("check", "predicted", "measured", "interval", "holds")
-    rate = f"some interval misses with probability at most {finding.alpha:g}"
+    rate = f"some interval misses with probability at most {decimals.exact(finding.alpha)}"
     caption = rate if finding.alpha else "nothing here is left to chance"
     table = _table(columns, rows, f"Checks; {caption}.") if rows else ""
     said = f"as expected: {claim.expected}" if entry.as_expected else f"EXPECTED {claim.expected}"

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ from matplotlib.ticker import NullLocator
 from ltjax import looks, stats
 from ltjax.errors import InputError
 from ltjax.estimates import LEVEL
-from ltjax.plots import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose
+from ltjax.plots import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose, house
 from ltjax.stats import Numbers
 
 POINTS = ("measured", "spread", "estimated")  # kinds that are points, and no lines
@@ -141,7 +140,7 @@ def chart(panels: Sequence[Panel], caption: str) -> Figure:
         raise InputError("panels must hold at least one line each.")
     labels = list(dict.fromkeys(line.label for line in lines))
     shown = {label: looks.look(rank, 0, 1) for rank, label in enumerate(labels)}
-    with matplotlib.style.context(["default", looks.HOUSE]):
+    with house():
         picture = Figure(figsize=(max(LEAST_WIDTH, LEFT + len(panels) * PANEL_WIDTH), 1.0))
         titles = ", ".join(panel.title for panel in panels)
         picture.set_label(f"ltjax: {panels[0].ylabel} against {panels[0].xlabel}, {titles}")

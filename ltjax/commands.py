@@ -50,6 +50,7 @@ class Check:
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import machine, preflight
 
+        machine.use_cores()
         kept = machine.keep_programs(self.compile_cache)
         yield from preflight.check(self.device)
         yield f"compiled programs: {kept or 'not kept'}"

@@ -241,5 +241,6 @@ class Curve:
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         asked = self.experiment
-        asked.run.check()
+        named = (getattr(asked, flag, None) for flag in ("target", "data"))
+        asked.run.check([name for name in named if name is not None])
         yield from asked.run(asked.problem(), asked.trials, asked.scale, watching)

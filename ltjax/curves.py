@@ -76,7 +76,8 @@ def run(
         problem: from `ltjax.neuron` or `ltjax.network`.
         trials: number of random networks.
         out: record to begin or to go on with; None keeps the counts in memory.
-        device: auto, cpu, gpu or tpu; never another than asked for.
+        device: auto, cpu, gpu or tpu; never another than asked for. Of cores, those that jax has
+            as devices: one, unless `machine.use_cores` is called before anything is asked of jax.
         watch: called with None at the start and with each batch, and the log.
         shard: the part of the trials to run, from `plans.Shard.parse`; None for all.
         until: the rule by which to stop earlier, from `ltjax.until`.
@@ -116,6 +117,7 @@ def run(
         return log.tally
 
 
+@np.errstate(under="ignore")
 def until(
     problem: Problem,
     half_width: float | None = None,
@@ -141,6 +143,7 @@ def predict(problem: Problem) -> dict[str, theory.Prediction]:
 
 
 @lru_cache(maxsize=16)  # a table and a figure ask for the same, and it may take seconds
+@np.errstate(under="ignore")
 def _predict(problem: Problem) -> Mapping[str, theory.Prediction]:
     return CURVES[problem.experiment].predict(problem)
 
@@ -157,6 +160,7 @@ def series(tally: Tally, label: str = "the record", delta: float = DELTA) -> Ser
     )
 
 
+@np.errstate(under="ignore")
 def table(
     tally: Tally, criterion: str | None = None, every: bool = False, delta: float = DELTA
 ) -> str:
@@ -170,6 +174,7 @@ def table(
     return report.table(series(tally, delta=delta), chosen(tally.problem, criterion), every, delta)
 
 
+@np.errstate(under="ignore")
 def plot(
     tallies: Tally | Sequence[Tally],
     out: FilePath,

@@ -124,9 +124,7 @@ def _numbers(name: str, values) -> np.ndarray:
         values = np.asarray(values)
     except ValueError:  # rows of different lengths
         raise InputError(f"data must have rows of one length, got others in {name}.") from None
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"data must be real numbers, got {values.dtype} in {name}.")
-    return values.astype(np.float64)
+    return files.as_float64(values, "data", name)
 
 
 def prepare(x_train, y_train, x_test, y_test) -> Data:

@@ -60,6 +60,12 @@ def word(stream_key, neuron, index):
     return (even & ~take_odd) | (odd & take_odd)
 
 
+# By how much A W - t in float32 may be off where A and W come from `uniform` and |t| <= 1: both
+# weights are exact, rounding moves |A W| < 1 and |t| by 2^-25 at most, and their difference, which
+# is below 2, by 2^-24. A law whose weights are themselves rounded has another slack.
+ROUNDING = 2.0**-23
+
+
 def uniform(word):
     """U[-1, 1] from a word: the odd multiples of 2^-24, float32, exact.
 

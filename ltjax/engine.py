@@ -1,7 +1,8 @@
 """The trial axis: batches, lanes and the clock. The only module that batches.
 
 A trial is a pure function of (problem, trial number). What is returned are integer counts over
-ranges of trial numbers, so how the trials are cut into batches and devices cannot matter.
+ranges of trial numbers, so how the trials are cut into batches and devices cannot matter. Which
+counts are the same on every processor, docs/reproducibility.md says.
 
 An experiment is a module with
 
@@ -26,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from ltjax import draws
+from ltjax import draws, interrupts, machine
 from ltjax.errors import InputError
 from ltjax.problem import Problem
 from ltjax.processes import Alone, Piece
@@ -57,6 +58,7 @@ class Program(NamedTuple):
     memory: int
 
 
+@machine.own_settings()
 def prepare(
     experiment: ModuleType,
     problem: Problem,
@@ -114,6 +116,9 @@ def run(
         ranges: half-open ranges of trial numbers; those of the first process count.
         team: of processes that run this together, all of which yield the same batches.
         seconds: after which no batch is begun.
+
+    Raises:
+        KeyboardInterrupt: between two steps, and while one runs, once a signal asks to stop.
     """
     team = team or Alone()
     step = program.size * team.number
@@ -130,6 +135,7 @@ def run(
 
     planned = pieces()
     while (piece := team.agree(next(planned, None) if team.leads else None)) is not None:
+        interrupts.check()
         clock = time.perf_counter()
         batch, checked = _count(program, team.share(piece), checked)
         batch = team.total(batch._replace(start=piece[0], stop=piece[1]))
@@ -140,6 +146,7 @@ def run(
         yield batch._replace(seconds=took)
 
 
+@machine.own_settings()
 def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
     """Counts of some consecutive trials; the first ever are held against known answers.
 
@@ -155,12 +162,19 @@ def _count(program: Program, part: Piece, checked: bool) -> tuple[Batch, bool]:
             under_way.append(step(start + size))
         trials = np.arange(start, min(start + size, stop))
         here = lambda x: np.asarray(x)[: len(trials)]  # noqa: B023  used at once
-        outcome, ends = jax.tree.map(here, under_way.pop(0))
+        made = under_way.pop(0)
+        interrupts.wait(lambda: _ready(made))  # noqa: B023
+        outcome, ends = jax.tree.map(here, made)
         if not checked:
             experiment.check(problem, trials, *outcome)
             checked = True
         batch = _add(batch, count(experiment, problem, trials, outcome, ends))
     return batch, checked
+
+
+def _ready(outputs) -> bool:
+    """Whether all arrays of a tree can be read without waiting, as those of numpy always can."""
+    return all(x.is_ready() for x in jax.tree.leaves(outputs) if hasattr(x, "is_ready"))
 
 
 def verdicts(lower, upper, epsilons):

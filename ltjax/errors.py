@@ -1,8 +1,17 @@
 """What can go wrong, as exceptions whose message is one line."""
 
+import errno
+
+# Of `OSError`: what may be otherwise when the same command is given again.
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE}
+
 
 class InputError(ValueError):
     """Unusable input. The message is one line: the argument, the rule, the value found."""
+
+
+class TooWideError(InputError):
+    """More neurons are asked for than can be numbered."""
 
 
 class FalseClaimError(Exception):
@@ -15,3 +24,7 @@ class WrongKernelError(RuntimeError):
 
 class LostProcessError(RuntimeError):
     """One of several processes on one problem is gone; what was recorded is kept."""
+
+
+class UnsaidError(Exception):
+    """A result is there and cannot be printed."""

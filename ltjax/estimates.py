@@ -91,7 +91,8 @@ def methods(one: Series, name: str) -> Methods:
 
     Success by a monotone criterion is the distribution function of a first-hit width, so DKW
     (Dvoretzky, Kiefer, Wolfowitz; Massart's constant) bounds it at all widths at once. Others get
-    a union bound over the widths drawn; so do trials added after looking, which void DKW too.
+    a union bound over the widths drawn; so do trials whose number may depend on the counts, which
+    voids DKW too.
     """
     monotone = one.tally.problem.criteria[one.tally.criterion(name)].monotone
     bar = "anytime" if one.tally.anytime else "Clopper\u2013Pearson"
@@ -100,20 +101,26 @@ def methods(one: Series, name: str) -> Methods:
 
 def estimate(one: Series, name: str, curves: int) -> Estimate:
     """Success probability, a bar for each point, and a band for all points of `curves` curves."""
-    trials, index = one.tally.trials, one.tally.criterion(name)
-    least = one.tally.certified[index]
-    most = least + one.tally.undecided[index]
-    interval = stats.anytime if one.tally.anytime else stats.clopper_pearson
-
-    def around(alpha):
-        return interval(least, trials, alpha)[0], interval(most, trials, alpha)[1]
-
+    trials, (least, most) = one.tally.trials, _ends(one.tally, name)
     if methods(one, name).band == "DKW":
         low, high = (stats.dkw_band(ends, trials, ALPHA / curves) for ends in (least, most))
         band = low.low, high.high
     else:
-        band = around(ALPHA / (curves * len(one.widths)))
-    return Estimate(least / trials, most / trials, around(ALPHA), band)
+        band = _around(one.tally, name, ALPHA / (curves * len(one.widths)))
+    return Estimate(least / trials, most / trials, _around(one.tally, name, ALPHA), band)
+
+
+def _ends(tally: Tally, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The fewest and the most trials that a criterion may certify, [width, epsilon]."""
+    least = tally.certified[tally.criterion(name)]
+    return least, least + tally.undecided[tally.criterion(name)]
+
+
+def _around(tally: Tally, name: str, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """An interval for each point, of the kind that the counts allow."""
+    interval = stats.anytime if tally.anytime else stats.clopper_pearson
+    low, high = (interval(ends, tally.trials, alpha) for ends in _ends(tally, name))
+    return low[0], high[1]
 
 
 def caption(series: Sequence[Series], criteria: Sequence[str], note: str) -> str:
@@ -151,11 +158,17 @@ def missing(tally: Tally) -> str:
     return f"{tally.trials:,} of {max(tally.planned):,} planned trials; missing: {named}"
 
 
+def doubt(tally: Tally) -> str:
+    """Why the number of trials may depend on the counts, where no rule does; empty where not."""
+    if tally.until or not tally.anytime:
+        return ""
+    return "run by more than one plan" if len(tally.planned) > 1 else "part of what was planned"
+
+
 def _counted(tally: Tally) -> str:
-    """Trials and seed, and what went on with them."""
-    looked = ", extended after looking" if tally.anytime else ""
-    if tally.until:
-        looked = f", stopping rule {' and '.join(map(goal, tally.until))}"
+    """Trials and seed, what went on with them, and intervals of which kind that leaves."""
+    rule = f"stopping rule {' and '.join(map(goal, tally.until))}" if tally.until else doubt(tally)
+    looked = f", {rule}, anytime intervals" if tally.anytime else ""
     broken = f", {tally.invalid:,} broken and counted as failures" if tally.invalid else ""
     return f"{tally.trials:,} trials{looked}{broken}, seed {tally.problem.seed}"
 
@@ -163,15 +176,19 @@ def _counted(tally: Tally) -> str:
 def needed(one: Series, criterion: str, delta: float) -> list[stats.WidthInterval]:
     """The width for success 1 - delta as a record has it, one for each epsilon.
 
-    Each interval holds at the level of a bar. The bars do for a monotone criterion, the band over
-    all widths of a curve for another: see `stats.width_interval`.
+    Each interval holds at the level of a bar. For a monotone criterion the intervals of single
+    widths do, for another those of all widths of a curve at once: see `stats.width_interval`.
     """
-    seen = estimate(one, criterion, 1)
-    monotone = one.tally.problem.criteria[one.tally.criterion(criterion)].monotone
-    low, high = seen.bar if monotone else seen.band
+    tally = one.tally
+    monotone = tally.problem.criteria[tally.criterion(criterion)].monotone
+    # One end of each of two intervals is at stake. Half of the error is at either end of a fixed
+    # one; of an anytime one all of it may be at one end.
+    at_stake = (2 if tally.anytime else 1) if monotone else len(one.widths)
+    low, high = _around(tally, criterion, ALPHA / min(at_stake, len(one.widths)))
+    measured = _ends(tally, criterion)[0] / tally.trials
     return [
         stats.width_interval(one.widths, stats.Band(*curve), 1 - delta)
-        for curve in zip(seen.certified.T, low.T, high.T, strict=True)
+        for curve in zip(measured.T, low.T, high.T, strict=True)
     ]
 
 

@@ -1,9 +1,16 @@
 """How each thing in a picture looks, on the Axes and in the legend alike.
 
-Plain data, no matplotlib: the functions after `look` return the keywords of an artist.
+Plain data, no matplotlib: the functions after `look` return the keywords of an artist. And how to
+import matplotlib, whatever it finds.
 """
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from ltjax.errors import InputError
 
 Keywords = dict[str, Any]
 
@@ -33,6 +40,20 @@ HOUSE: Keywords = {
     "pdf.fonttype": 42,  # journals refuse type 3, which is matplotlib's default
     "svg.hashsalt": "ltjax",  # without it the identifiers in an SVG are random
 }
+# Of arrays: names within a picture are hashes of what is printed.
+PRINTED: Keywords = {
+    "precision": 8,
+    "threshold": 1000,
+    "edgeitems": 3,
+    "linewidth": 75,
+    "suppress": False,
+    "nanstr": "nan",
+    "infstr": "inf",
+    "formatter": None,
+    "sign": "-",
+    "floatmode": "maxprec",
+    "legacy": False,
+}
 CAPTION: Keywords = {
     "ha": "left",
     "va": "bottom",
@@ -58,6 +79,28 @@ KINDS = {
     "lower": Kind(("lower",), "-.", 1.0, "proved: at least"),
     "upper": Kind(("upper",), ":", 1.3, "proved: at most"),
 }
+
+
+@contextlib.contextmanager
+def importing_matplotlib() -> Iterator[None]:
+    """In whose scope matplotlib is imported first: it reads settings, and fails where it cannot.
+
+    Pictures need no backend, so none that MPLBACKEND names is in the way; where it is a backend,
+    it stays the one of this process. `InputError` where other settings stop matplotlib.
+    """
+    first, asked = "matplotlib" not in sys.modules, os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"matplotlib must be able to read its settings (MATPLOTLIBRC): {error}"
+        ) from None
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if first and asked:
+        with contextlib.suppress(ValueError):  # no backend
+            sys.modules["matplotlib"].rcParams["backend"] = asked
 
 
 def look(rank: int, at: int, records: int) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ltjax import stats
 from ltjax.errors import InputError
-from ltjax.problem import Problem
+from ltjax.problem import LAYOUT, Problem
 from ltjax.tally import Memory, Ranges, Tally, coalesce
 
 ALPHA = 0.05  # of the interval whose half width is bounded
@@ -134,6 +134,11 @@ def check(
     seconds: float = math.inf,
 ) -> None:
     """`InputError` unless so many trials, in so many seconds, can be run, and by these rules."""
+    if problem.layout != LAYOUT:
+        raise InputError(
+            f"layout must be {LAYOUT}, by which this version counts, got {problem.layout}; records "
+            "of that can still be shown, drawn and merged."
+        )
     if not 1 <= trials <= MAX_TRIALS:
         raise InputError(f"trials must be between 1 and {MAX_TRIALS}, got {trials}.")
     if not seconds > 0.0:

@@ -9,12 +9,17 @@ that point alone; the shaded band covers all curves of the figure, at all their 
 A pale column rises from a point to the fraction not refuted: the undecided trials.
 """
 
+import contextlib
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import matplotlib.style
+from ltjax import looks
+
+with looks.importing_matplotlib():
+    import matplotlib.style
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -26,7 +31,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from ltjax import looks
 from ltjax.errors import InputError
 from ltjax.estimates import (
     LEVEL,
@@ -47,6 +51,17 @@ LEFT, RIGHT, TOP, BOTTOM, EDGE = 0.6, 0.15, 0.28, 0.46, 0.08
 PANEL_WIDTH, PANEL_HEIGHT, LEAST_WIDTH = 2.8, 2.6, 6.5
 LETTERS = 17  # of the caption, to an inch
 LONGEST = 60  # name of a record in the legend; the caption has it in full
+
+
+@contextlib.contextmanager
+def house() -> Iterator[None]:
+    """A scope in which matplotlib and numpy are as every picture finds them."""
+    with (
+        matplotlib.style.context(["default", looks.HOUSE]),
+        np.printoptions(**looks.PRINTED),
+        np.errstate(under="ignore"),
+    ):
+        yield
 
 
 def curve(
@@ -100,7 +115,7 @@ def figure(
         raise InputError("series must hold at least one record, got none.")
     if not criteria:
         raise InputError("criteria must name at least one criterion, got none.")
-    with matplotlib.style.context(["default", looks.HOUSE]):
+    with house():
         picture = Figure(figsize=(max(LEAST_WIDTH, LEFT + len(criteria) * PANEL_WIDTH), 1.0))
         picture.set_label(f"ltjax: success probability against width, {', '.join(criteria)}")
         panels = picture.subplots(1, len(criteria), sharey=True, squeeze=False)[0]
@@ -124,7 +139,7 @@ def render(picture: Figure, suffix: str) -> bytes:
     if suffix not in metadata:
         raise InputError(f"suffix of a figure must be one of {', '.join(metadata)}, got {suffix}.")
     file = io.BytesIO()
-    with matplotlib.style.context(["default", looks.HOUSE]):
+    with house():
         picture.savefig(file, format=suffix[1:], metadata=metadata[suffix])
     return file.getvalue()
 

@@ -17,12 +17,14 @@ Notation, the same in every docstring of the package:
 
 import hashlib
 import json
+import reprlib
 from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
 from ltjax.configs import CONFIGS, Config, Criterion, Training
 from ltjax.errors import InputError
 
+LAYOUT = "ltjax-draws/1"  # by which this version counts
 MAX_WIDTH = 2**30  # neurons are numbered by non-negative int32, with room for the last chunk
 
 
@@ -60,7 +62,8 @@ class Problem(Generic[Configured]):
     target: the weights: of a neuron d numbers with |w_i| <= 1/sqrt(d); of a network a matrix a
         layer, rows of numbers, with ||W|| <= 1 and |w| <= 1/sqrt(n_in); of features d numbers with
         ||w|| <= 1, or the user's data, rows x and answers y.
-    layout: version of the address scheme by which random words are drawn.
+    layout: version of the address scheme by which random words are drawn, and of whatever else
+        moves counts; see docs/reproducibility.md. Only problems of LAYOUT can be counted.
     """
 
     config: Configured
@@ -68,7 +71,7 @@ class Problem(Generic[Configured]):
     grid: Grid
     seed: int
     experiment: str = "neuron"
-    layout: str = "ltjax-draws/1"
+    layout: str = LAYOUT
 
     def __post_init__(self):
         if not isinstance(self.config, CONFIGS[self.experiment]):
@@ -131,7 +134,7 @@ def _tuples(value):
 
 def check_seed(seed: int) -> int:
     if not 0 <= seed < 2**32:
-        raise InputError(f"seed must be at least 0 and below 2^32, got {seed}.")
+        raise InputError(f"seed must be at least 0 and below 2^32, got {reprlib.repr(seed)}.")
     return seed
 
 

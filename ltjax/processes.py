@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ltjax import machine
 from ltjax.errors import InputError, LostProcessError
 from ltjax.tally import Batch
 
@@ -53,6 +54,7 @@ class Team(Alone):
     """The processes that `jax.distributed` has joined."""
 
     def __init__(self) -> None:
+        machine.start()
         self.number, self.index = jax.process_count(), jax.process_index()
         self._pieces = 0
         with _silent_stdout(), _watching():
@@ -150,7 +152,10 @@ def _addressed(where: str, process: str | None) -> dict:
 def _watching() -> Iterator[None]:
     """Turn the failure of an exchange into one error: some other process is gone."""
     try:
-        yield
+        with machine.own_settings():
+            yield
+    except InputError:
+        raise
     except Exception as error:  # a kind of its own for every way to lose a connection
         reason = str(error).splitlines()[0]
         raise LostProcessError(f"another process of the run was lost: {reason[:100]}") from None

@@ -50,7 +50,7 @@ class Plot:
     delta: Delta = 0.05
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import curves, files, records
+        from ltjax import curves, files, records, streams
         from ltjax.errors import InputError
         from ltjax.problem import check_delta
 
@@ -58,8 +58,10 @@ class Plot:
         files.check_output(self.out, "out")
         if not self.records:
             raise InputError("records must name at least one file, got none.")
+        files.check_no_input(self.out, "out", self.records)
         tallies = [records.load([record]) for record in self.records]
-        curves.plot(tallies, self.out, self.criterion, self.records, self.delta)
+        names = [streams.printable(record) for record in self.records]
+        curves.plot(tallies, self.out, self.criterion, names, self.delta)
         yield f"figure: {self.out}"
 
 

@@ -8,6 +8,7 @@ Only here are results read and written. One process writes a record at a time; a
 may read it meanwhile.
 """
 
+import codecs
 import json
 import os
 import textwrap
@@ -27,6 +28,7 @@ from ltjax.tally import Batch, Ledger, Memory, Plan, Tally, check_batch, to_csv
 __all__ = ["Batch", "Log", "Tally", "load", "merge", "to_csv", "write_atomic"]
 
 FORMAT = "ltjax-counts/1"
+MARKS = codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 MAX_TRIALS = 2**53  # every reader of JSON holds integers up to here exactly
 
 
@@ -38,8 +40,8 @@ class Log(Memory):
     to a file that it refuses.
 
     path: of the record.
-    planned: the trials to run are 0, ..., `planned - 1`. A plan never falls: where the record holds
-        a larger one, that one stands.
+    planned: the trials to run are 0, ..., `planned - 1`; fewer or more than the record was begun
+        with, it is written down before the first batch.
     environment, until: as in `Plan`.
 
     Raises `InputError` where the file is no record, is damaged, holds another problem, is being
@@ -67,14 +69,13 @@ class Log(Memory):
 
     def append(self, batch: Batch) -> None:
         """Record a batch: on disk when this returns, not in the file when it raises."""
-        plan = self._plan._replace(planned=max(self._plan.planned, self._ledger.planned))
-        check_batch(batch, self._ledger.problem.shape, plan.planned)
+        check_batch(batch, self._ledger.problem.shape, self._plan.planned)
         if (other := self._ledger.overlap(batch)) is not None:
             raise InputError(f"trials {batch.start} to {batch.stop} are counted in {other.where}.")
         # With the first batch and not before: a run that finds nothing to do writes nothing.
-        if plan != self._ledger.plan:
-            self._write(_plan_line(plan))
-            self._ledger.turn(plan)
+        if self._plan != self._ledger.plan:
+            self._write(_plan_line(self._plan))
+            self._ledger.turn(self._plan)
         tables = {"certified": batch.certified.tolist(), "refuted": batch.refuted.tolist()}
         line, checksum = _line({"kind": "batch", **batch._asdict(), **tables})
         self._write(line)
@@ -223,6 +224,11 @@ def _unseal(line: bytes) -> tuple[dict, int]:
     """The object in a whole line, and its checksum; `InputError` where a byte is not as written."""
     body = line.rpartition(b',"crc":')[0] + b"}"
     sealed, checksum = _seal(body)
+    if line.endswith(b"\r\n") and sealed == line[:-2] + b"\n":
+        raise InputError(
+            "the line ends are those of Windows, to which Git or an editor may have changed them; "
+            "sed -i 's/\\r$//' FILE changes them back."
+        )
     if sealed != line:
         raise InputError("the line is damaged, its checksum does not fit.")
     return json.loads(body), checksum
@@ -246,6 +252,11 @@ def _problem_of(path: Path, file: BinaryIO) -> Problem | None:
     """
     line = file.readline()
     file.seek(0)
+    if line.startswith(MARKS):
+        raise InputError(
+            f"{path} begins with a byte order mark, which an editor or a shell has put there; "
+            "saved again as UTF-8 without one, it is a record."
+        )
     if not (line.startswith(OPENING) or OPENING.startswith(line)):
         raise InputError(f"{path} is not a record of ltjax: line 1 is no header.")
     if not line.endswith(b"\n"):

@@ -4,16 +4,18 @@ Pure functions of a record; the command line prints what they return.
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 
-from ltjax import answers, stats
+from ltjax import answers, decimals, stats
 from ltjax.estimates import (
     ALPHA,
     LEVEL,
     Estimate,
     Predicted,
     Series,
+    doubt,
     estimate,
     goal,
     methods,
@@ -58,11 +60,12 @@ def _stopping(one: Series, curves: int) -> list[str]:
             name, width, epsilon = rule["cell"]
             cell = f" for {name} at {tally.problem.config.axis} = {width}, epsilon {epsilon}"
         lines.append(f"stopping rule{cell}: {goal(rule)}")
-    if tally.anytime:
-        looked = "" if tally.until else "extended after looking: "
-        lines.append(f"{looked}anytime intervals, valid whenever one stops")
-        cells = f"{len(one.widths)} widths x {curves} curves"
-        lines.append(f"each interval holds at {LEVEL}; bands split {100 * ALPHA:g} % over {cells}")
+    if not tally.anytime:
+        return [*lines, "fixed intervals, for the number of trials planned before the first"]
+    why = f"{doubt(tally)}: " if doubt(tally) else ""
+    lines.append(f"{why}anytime intervals, valid whenever one stops")
+    cells = f"{len(one.widths)} widths x {curves} curves"
+    lines.append(f"each interval holds at {LEVEL}; bands split {100 * ALPHA:g} % over {cells}")
     return lines
 
 
@@ -77,10 +80,10 @@ def _success(one: Series, name: str, seen: Estimate, every: bool) -> list[str]:
         for k in range(len(one.widths)) if every else _handful(seen.certified[:, e]):
             low, high = (end[k, e] for end in seen.bar)
             count = f"{counts[k, e]:,}/{one.tally.trials:,}"
-            reach = f"{low:.4f} to {high:.4f}"
+            reach = f"{decimals.fixed_below(low, 4)} to {decimals.fixed_above(high, 4)}"
             lines.append(
-                f"  epsilon {epsilon:<10g}{one.widths[k]:>14}{count:>22}   {reach:<22}   "
-                f"{_expected(predicted, k, e)}"
+                f"  epsilon {decimals.exact(epsilon):<10}{one.widths[k]:>14}{count:>22}   "
+                f"{reach:<22}   {_expected(predicted, k, e)}"
             )
     return lines
 
@@ -105,12 +108,13 @@ def _prediction(one: Series, name: str) -> Predicted | None:
 def _expected(predicted: Predicted | None, k: int, e: int) -> str:
     if predicted is None:
         return "-"
-    low, high = predicted.lower[k, e], predicted.upper[k, e]
     if predicted.kind == "exact":
-        return f"{low:.4f}"
+        return f"{predicted.lower[k, e]:.4f}"
+    low = decimals.fixed_below(predicted.lower[k, e], 4)
+    high = decimals.fixed_above(predicted.upper[k, e], 4)
     if predicted.kind == "bracket":
-        return f"{low:.4f} to {high:.4f}"
-    return f">= {low:.4f}" if predicted.kind == "lower" else f"<= {high:.4f}"
+        return f"{low} to {high}"
+    return f">= {low}" if predicted.kind == "lower" else f"<= {high}"
 
 
 def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
@@ -118,7 +122,7 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     predicted = _prediction(one, name)
     if predicted is None:
         return ["  nothing is proved of these curves"]
-    level = f"{100 * (1 - ALPHA / curves):.4g} %"
+    level = f"{decimals.below(100 * (1 - Fraction(str(ALPHA)) / curves), 4)} %"
     lines = [
         f"  whole curves against {KINDS[predicted.kind]}, "
         f"{level} bands ({_plain(methods(one, name).band)}):"
@@ -130,13 +134,15 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
     for e, epsilon in enumerate(one.epsilons):
         verdict = "inside" if np.all(outside[:, e] <= 0) else "OUTSIDE"
         farthest = max(distance[:, e].max(), 0.0)
-        lines.append(f"  epsilon {epsilon:<10g}{verdict:>9}   farthest {farthest:.4f}")
+        lines.append(
+            f"  epsilon {decimals.exact(epsilon):<10}{verdict:>9}   farthest {farthest:.4f}"
+        )
     return lines
 
 
 def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
-    head = f"{one.tally.problem.config.axis[:-2]} for success 1 - {delta:g}"
+    head = f"{one.tally.problem.config.axis[:-2]} for success 1 - {decimals.exact(delta)}"
     lines = [f"{head:<31}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
     for name, seen in estimates.items():
         for e, epsilon in enumerate(one.epsilons):
@@ -144,9 +150,9 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             found = stats.width_interval(one.widths, band, 1 - delta)
             exact, asymptotic = answers.widths(one.tally.problem, name, epsilon, delta)
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
-            promised = f"{one.lemma[epsilon]:.0f}" if epsilon in one.lemma else "-"
+            promised = f"{one.lemma[epsilon]}" if epsilon in one.lemma else "-"
             lines.append(
-                f"  {name:<16}epsilon {epsilon:<6g}{found.measured or '-':>8}   {reach:<17} "
-                f"{exact:<16} {asymptotic:<11} {promised}"
+                f"  {name:<16}epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
+                f"{reach:<17} {exact:<16} {asymptotic:<11} {promised}"
             )
     return lines

@@ -1,8 +1,7 @@
 """What every curve is asked: how much of it, on what, when to stop, and what to show."""
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -129,17 +128,24 @@ class Run:
     delta: Delta = 0.05
     quiet: Annotated[Flag, arg(help="No progress.")] = False
 
-    def check(self) -> None:
-        """All that can be refused is refused before the first trial."""
+    def check(self, inputs: Sequence[str] = ()) -> None:
+        """All that can be refused is refused before the first trial.
+
+        Args:
+            inputs: files that are read, which no output may replace.
+        """
         from ltjax import files
-        from ltjax.errors import InputError
         from ltjax.problem import check_delta
 
         check_delta(self.delta)
         if self.figure is not None:
             files.check_output(self.figure, "figure")
-            if self.out is not None and os.path.realpath(self.out) == os.path.realpath(self.figure):
-                raise InputError(f"figure and out must be two files, got {self.out} for both.")
+            files.check_no_input(self.figure, "figure", inputs)
+            from ltjax import plots  # noqa: F401  refuses what it cannot draw with
+        if self.out is not None:
+            files.check_no_input(self.out, "out", inputs)
+            if self.figure is not None:
+                files.check_two_files(self.figure, self.out, "figure and out")
 
     def __call__(self, problem, trials: int, scale: Scale, watching: Watching) -> Iterator[str]:
         from ltjax import curves, machine, plans, preflight

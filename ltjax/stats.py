@@ -126,9 +126,10 @@ def width_interval(widths: Numbers, band: Band, success: float) -> WidthInterval
     end reaches it is enough.
 
     Where every draw that succeeds at a width succeeds at all larger ones, intervals for each width
-    alone do in place of a band: an end is wrong only if the interval of one width is, the largest
-    of the grid that is too small or the smallest that is enough. This is the interval of a quantile
-    by order statistics.
+    alone do in place of a band: an end is wrong only if the interval of one width is, at one of its
+    ends: the lower end at the largest width of the grid that is too small, or the upper end at the
+    smallest that is enough. Their errors add up to that of one interval if each has half of it at
+    either end. This is the interval of a quantile by order statistics.
 
     Args:
         widths: ascending, shape [widths].

@@ -41,11 +41,14 @@ class Tally:
     """The sum of all batches of one problem. Counts: int64 [criterion, width, epsilon].
 
     ranges: the trials counted, half-open, ascending, none touching the next.
-    planned: every number of trials planned, in order of first appearance.
+    planned: every number of trials planned by the plans that these trials were run under, in order
+        of first appearance; of all plans where no trial is counted.
     environments: every environment that ran, in order of first appearance.
-    anytime: the number of trials may depend on the counts: some were run under a stopping rule, or
-        not all under one plan. An interval made for a number of trials fixed beforehand is then
-        wrong; one that holds at any time is needed.
+    anytime: the number of trials may depend on the counts, so an interval made for a number fixed
+        beforehand may be wrong, and one that holds at any time is needed. False only where all
+        trials were run under one plan without a rule, and are all that it planned: then their
+        number was fixed before the first was run. Part of a plan is not, by a kill or a share:
+        who saw the counts may have decided that it stays a part.
     until: every stopping rule under which trials were run, in order of first appearance.
     """
 
@@ -113,14 +116,19 @@ def intersect(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) 
 
 
 def to_csv(tally: Tally) -> str:
-    """One row for each criterion, width and epsilon, under a line of names."""
-    lines = ["criterion,width,epsilon,certified,refuted,undecided,invalid,trials"]
+    """One row for each criterion, width and epsilon, under a line of names.
+
+    The last column is the kind of interval that the counts allow: fixed or anytime.
+    """
+    lines = ["criterion,width,epsilon,certified,refuted,undecided,invalid,trials,intervals"]
     grid, undecided = tally.problem.grid, tally.undecided
+    intervals = "anytime" if tally.anytime else "fixed"
     for cell in np.ndindex(*tally.problem.shape):
         criterion, width, epsilon = cell
         names = tally.problem.criteria[criterion].name, grid.widths[width], grid.epsilons[epsilon]
         counts = tally.certified[cell], tally.refuted[cell], undecided[cell]
-        lines.append(",".join(map(str, (*names, *counts, tally.invalid, tally.trials))))
+        ends = tally.invalid, tally.trials, intervals
+        lines.append(",".join(map(str, (*names, *counts, *ends))))
     return "\n".join(lines) + "\n"
 
 
@@ -180,7 +188,7 @@ class Span(NamedTuple):
 class Ledger:
     """The running sum over the batches of one problem, from one file or several.
 
-    plan: the one in force for batches to come; `turn` sets it before the first.
+    plan: the one in force for batches to come, the last asked for; `turn` sets it before the first.
     plans: all of them, in order of first appearance.
     """
 
@@ -194,11 +202,6 @@ class Ledger:
         self._refuted = np.zeros(problem.shape, np.int64)
         self._invalid = self._settled = 0
         self._seconds = 0.0
-
-    @property
-    def planned(self) -> int:
-        """The largest number of trials planned."""
-        return max(plan.planned for plan in self.plans)
 
     @property
     def ranges(self) -> Ranges:
@@ -238,6 +241,7 @@ class Ledger:
 
     def tally(self) -> Tally:
         until = _distinct(plan.until for plan in self._run if plan.until is not None)
+        planned = _distinct(plan.planned for plan in self._run or self.plans)
         return Tally(
             problem=self.problem,
             ranges=self.ranges,
@@ -246,10 +250,10 @@ class Ledger:
             invalid=self._invalid,
             settled=self._settled,
             seconds=self._seconds,
-            planned=_distinct(plan.planned for plan in self.plans),
+            planned=planned,
             environments=_distinct(plan.environment for plan in self.plans),
-            # Where plans differ, one may have been made in sight of the other's counts.
-            anytime=bool(until) or len({plan.planned for plan in self._run}) > 1,
+            # Of two plans, one may have been made in sight of the counts of the other.
+            anytime=bool(until) or len(planned) > 1 or self.ranges != ((0, planned[0]),),
             until=until,
         )
 
@@ -295,7 +299,7 @@ class Memory:
 
     def append(self, batch: Batch) -> None:
         """Add a batch to the counts."""
-        check_batch(batch, self._ledger.problem.shape, self._ledger.planned)
+        check_batch(batch, self._ledger.problem.shape, self._ledger.plan.planned)
         self._ledger.add(batch, 0, "memory")
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ltjax import datasets, files, networks, theory
+from ltjax import datasets, decimals, files, networks, theory
 from ltjax.configs import (
     CONSTRUCTIONS,
     DATA,
@@ -28,6 +28,7 @@ from ltjax.problem import Grid, Problem, check_seed
 MIN_EPSILON = 1e-9  # no network whose neurons can be numbered comes as near to a hard target
 
 
+@np.errstate(under="ignore")
 def neuron(
     dim: int | None = None,
     epsilons: Sequence[float] = (0.5, 0.2, 0.1),
@@ -59,6 +60,7 @@ def neuron(
     return Problem(config=config, target=weights, grid=grid, seed=seed)
 
 
+@np.errstate(under="ignore")
 def network(
     dim: int | None = None,
     hidden: int | None = None,
@@ -108,6 +110,7 @@ def network(
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
 
 
+@np.errstate(under="ignore")
 def features(
     dim: int | None = None,
     count: int = 20,
@@ -228,18 +231,15 @@ def _trained(experiment, config, data, widths, keeps, within, seed, settings) ->
 def _data(data) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and answers, from a file or as they are."""
     if not isinstance(data, str | os.PathLike):
-        x, y = data
-        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+        x, y = (files.as_float64(np.asarray(part), "data", "memory") for part in data)
+        return x, y
     if not str(data).endswith(".npz"):
         raise InputError(f"data must be one of {', '.join(DATA[:-1])} or a .npz file, got {data}.")
     arrays = files.read_arrays(data, "data")
     if set(arrays) != {"x", "y"}:
         found = ", ".join(arrays) or "nothing"
         raise InputError(f"data must hold the arrays x and y, got {found} in {data}.")
-    for name, values in arrays.items():
-        if values.dtype.kind not in "fiu":
-            raise InputError(f"data must be real numbers, got {values.dtype} in {name}.")
-    return arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+    return files.as_float64(arrays["x"], "data", "x"), files.as_float64(arrays["y"], "data", "y")
 
 
 def _layers(target, dim, hidden, depth) -> list[np.ndarray]:
@@ -247,7 +247,8 @@ def _layers(target, dim, hidden, depth) -> list[np.ndarray]:
     if isinstance(target, str | os.PathLike):
         layers = files.read_network(target, "target")
     else:
-        layers = [np.asarray(layer, np.float64) for layer in target]
+        given = enumerate(map(np.asarray, target), 1)
+        layers = [files.as_float64(layer, "target", f"layer {i}") for i, layer in given]
     hiddens = {len(layer) for layer in layers[:-1]}
     for name, asked, there in (
         ("dim", dim, {layers[0].shape[1]}),
@@ -264,7 +265,8 @@ def _grid(widths: Sequence[int] | None, epsilons: Sequence[float]) -> Grid:
     """The grid asked for; with one width where none is."""
     grid = Grid(widths=(1,) if widths is None else tuple(widths), epsilons=tuple(epsilons))
     if min(grid.epsilons) < MIN_EPSILON:
-        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {min(grid.epsilons):g}.")
+        found = decimals.exact(min(grid.epsilons))
+        raise InputError(f"epsilon must be at least {MIN_EPSILON:g}, got {found}.")
     return grid
 
 
@@ -277,7 +279,7 @@ def _target(target, dim: int | None, seed: int) -> tuple[float, ...]:
 def _weights(target, dim: int | None, seed: int) -> tuple[np.ndarray, str]:
     """The d weights by a name, from a file or as they are; and what to call them."""
     if not isinstance(target, str | os.PathLike):
-        values, name = np.asarray(target, np.float64), "target"
+        values, name = files.as_float64(np.asarray(target), "target", "memory"), "target"
     elif target in ("worst", "random"):
         dim = Neuron(dim=8 if dim is None else dim).dim
         if target == "worst":

@@ -4,9 +4,9 @@ As in `curve_commands`, a command yields what is to be printed, and its docstrin
 manual.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from tyro.conf import Positional, arg, subcommand
 
@@ -22,7 +22,29 @@ Closeness = Annotated[
     ),
 ]
 MaxSeconds = Annotated[float, arg(metavar="S", help="To work on the bracket at most.")]
+Better = TypeVar("Better")
 NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
+
+
+def _ends(
+    found: Iterator[Better], early: Callable[[Better], bool] = lambda _: True
+) -> tuple[Better, Better, bool]:
+    """The last of what is early, and the last of all; and whether a signal came before the end."""
+    from ltjax import interrupts
+
+    first = last = next(found)
+    try:
+        for last in found:
+            first = last if early(last) else first
+    except KeyboardInterrupt:
+        return first, last, True
+    return first, last, interrupts.asked()
+
+
+def _end(interrupted: bool) -> None:
+    """What was found is told; the exit code says that it is not all."""
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -63,11 +85,21 @@ class Make:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import (
+            decimals,
+            files,
+            gaps,
+            interrupts,
+            machine,
+            stops,
+            ticket_report,
+            tickets,
+        )
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
         files.check_output(self.out, "out", (".npz",))
+        files.check_no_input(self.out, "out", [self.network])
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
         ticket = tickets.prune(
@@ -80,14 +112,19 @@ class Make:
             max_width=self.max_width,
             rescaling=not self.as_it_is,
             narrow=self.narrow,
+            stop=interrupts.asked,
         )
-        stop = machine.deadline(self.max_seconds)
-        verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
+        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
+        found = tickets.verdicts(ticket, layers, lower=True, gap=self.gap, stop=stop)
+        _, verdict, interrupted = _ends(found)
+        stop = stops.either(stop, lambda: interrupted)
         files.write_atomic(self.out, tickets.to_bytes(ticket))
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap, stop)
         yield f"ticket: {self.out}"
+        _end(interrupted)
         if not verdict.holds:
-            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {self.epsilon:g}.")
+            epsilon = decimals.exact(self.epsilon)
+            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {epsilon}.")
 
 
 @dataclass(frozen=True)
@@ -109,24 +146,38 @@ class Verify:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine, ticket_report, tickets
+        from ltjax import (
+            decimals,
+            files,
+            gaps,
+            interrupts,
+            machine,
+            stops,
+            ticket_report,
+            tickets,
+        )
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
         ticket = tickets.read(self.ticket)
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
-        stop = machine.deadline(self.max_seconds)
-        verdict = tickets.verify(ticket, layers, lower=True, gap=self.gap, stop=stop)
+        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
+        found = tickets.verdicts(ticket, layers, lower=True, gap=self.gap, stop=stop)
+        _, verdict, interrupted = _ends(found)
+        stop = stops.either(stop, lambda: interrupted)
         if not verdict.belongs:
             raise FalseClaimError(
                 f"{self.ticket} was made for another network, not {self.network}."
             )
-        yield ticket_report.report(ticket, layers, verdict)
+        yield ticket_report.report(ticket, layers, verdict, self.gap, stop)
+        _end(interrupted)
         if not verdict.holds:
+            epsilon = decimals.exact(ticket.epsilon)
+            lower, upper = decimals.bracket(verdict.lower, verdict.upper)
             raise FalseClaimError(
-                f"{self.ticket} is {verdict.word.lower()} at {ticket.epsilon:g}: the error is "
-                f"between {verdict.lower:.6g} and {verdict.upper:.6g}."
+                f"{self.ticket} is {verdict.word.lower()} at {epsilon}: the error is between "
+                f"{lower} and {upper}."
             )
 
 
@@ -134,8 +185,9 @@ class Verify:
 class Gap:
     """Tell how far two networks are apart over a ball, by a certified bracket that closes.
 
-    Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. An interrupt ends
-    the search with the bracket found so far.
+    Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. A first bracket is
+    there at once; the time, or an interrupt, ends the search with the one found so far, and a line
+    tells where it is wider than was asked for.
 
     Try:
       ltjax gap netA.npz netB.npz
@@ -156,20 +208,19 @@ class Gap:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, machine
+        from ltjax import files, gaps, interrupts, machine, stops
 
         gaps.check(self.gap, self.max_seconds, self.radius)
         first = files.read_network(self.first, "first")
         second = files.read_network(self.second, "second")
         pair, scale = gaps.pair_of(first, second, self.last, self.radius)
         machine.keep_programs(self.compile_cache)
-        stop = machine.deadline(self.max_seconds)
-        brackets = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop)
-        found = [next(brackets)]
-        try:
-            found.extend(brackets)
-        finally:  # interrupted, too
-            yield gaps.report(found[0], found[-1])
+        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
+        known = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
+        # What is known before any node is where the search begins.
+        start, found, interrupted = _ends(known, lambda known: known.nodes == 0)
+        yield gaps.report(start, found, self.gap)
+        _end(interrupted)
 
 
 TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ltjax import theory
+from ltjax import decimals, gaps, theory
 from ltjax.networks import Pair, active_weights, reach
+from ltjax.stops import Stop, never
 from ltjax.supnorm import certificate
 from ltjax.ticket_files import Ticket, to_bytes
 from ltjax.tickets import Layers, Verdict
@@ -17,19 +18,32 @@ FLOAT32 = 4  # bytes of a weight
 MAX_BITS = 52  # of a weight on a grid
 
 
-def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
-    """The short report of a ticket and the target that it belongs to."""
+def report(
+    ticket: Ticket,
+    layers: Layers,
+    verdict: Verdict,
+    gap: float | None = None,
+    stop: Stop = never,
+) -> str:
+    """The short report of a ticket and the target that it belongs to.
+
+    Args:
+        gap: what the bracket was to be closed to, if that was asked for.
+        stop: asked before every step of what is found out for the report alone.
+    """
     shapes = list(zip(pairwise(ticket.sizes), ticket.widths, ticket.blocks, strict=True))
     size = sum(layer.size for layer in layers)
-    bits = coarsest_grid(ticket, layers)
+    bits = coarsest_grid(ticket, layers, stop)
+    lower, upper = decimals.bracket(verdict.lower, verdict.upper)
     rows = {
         "verdict": verdict.word,
-        "lower bound": f"{verdict.lower:.6g}",
-        "upper bound": f"{verdict.upper:.6g}",
-        "epsilon": f"{ticket.epsilon:g}",
+        "lower bound": lower,
+        "upper bound": upper,
+        **gaps.shortfall(verdict.lower, verdict.upper, gap),
+        "epsilon": decimals.exact(ticket.epsilon),
         "scale": f"{ticket.scale:.6g} = {' x '.join(f'{s:.6g}' for s in ticket.scales)}",
         "epsilon / scale": f"{ticket.epsilon / ticket.scale:.6g}",
-        "keeping nothing errs by at least": f"{reach(layers, ticket.last):.6g}",
+        "keeping nothing errs by at least": decimals.below(_nothing(ticket, layers, stop)),
         "random network": f"seed {ticket.seed}, {ticket.construction}",
         **{
             f"layer {i}": f"{n_in} -> {width:,} -> {n_out}, block size {m:,}"
@@ -41,27 +55,42 @@ def report(ticket: Ticket, layers: Layers, verdict: Verdict) -> str:
         "weights of the target": f"{sum(map(np.count_nonzero, layers)):,}",
         "bytes": f"{len(to_bytes(ticket)):,}",
         "bytes of the target in float32": f"{FLOAT32 * size:,}",
-        "bytes of the target on a grid": f"{-(-bits * size // 8):,} (within epsilon, {bits} bits)"
-        if bits
-        else "none is within epsilon",
+        "bytes of the target on a grid": _grid(bits, size),
     }
     return "\n".join(f"{name}: {value}" for name, value in rows.items())
 
 
-def coarsest_grid(ticket: Ticket, layers: Layers) -> int | None:
+def _nothing(ticket: Ticket, layers: Layers, stop: Stop) -> float:
+    """A lower bound on the error of an empty ticket, in the units of the target."""
+    weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
+    pair = Pair(weights, tuple(-w[None] for w in weights), ticket.last)
+    return gaps.outward(pair, ticket.scale, reach(weights, ticket.last, stop), 0.0)[0]
+
+
+def _grid(bits: int | None, size: int) -> str:
+    if bits is None:
+        return "none is within epsilon"
+    if bits == 0:
+        return "not found in the time there was"
+    return f"{-(-bits * size // 8):,} (within epsilon, {bits} bits)"
+
+
+def coarsest_grid(ticket: Ticket, layers: Layers, stop: Stop = never) -> int | None:
     """Bits a weight with which the target, rounded, is still certified to the ticket's epsilon.
 
-    Each layer has a uniform grid about 0, of 2^bits - 1 points and as wide as its weights.
+    Each layer has a uniform grid about 0, of 2^bits - 1 points and as wide as its weights. None
+    where no grid is certified; 0 where `stop` came to be true before that was known.
     """
     weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
     for bits in range(2, MAX_BITS + 1):
+        if stop():
+            return 0
         errors = tuple((_rounded(w, 2 ** (bits - 1) - 1) - w)[None, None] for w in weights)
-        if (
-            certificate.upper(Pair(weights, errors, ticket.last))[0] * ticket.scale
-            <= ticket.epsilon
-        ):
+        pair = Pair(weights, errors, ticket.last)
+        upper = float(certificate.upper(pair, stop)[0])
+        if gaps.outward(pair, ticket.scale, 0.0, upper)[1] <= ticket.epsilon:
             return bits
-    return None
+    return 0 if stop() else None
 
 
 def _rounded(weights: np.ndarray, steps: int) -> np.ndarray:

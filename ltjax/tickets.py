@@ -9,20 +9,32 @@ for a pruned random network g~. The scales are the least that do, below 1 where 
 in block sizes the tolerance gained on every layer is worth more than the larger weights cost.
 
 A verdict needs the ticket and the target alone: the kept weights are drawn again by numpy, and
-certified in float64 on the host. The search, in float32, only chose the neurons.
+certified in float64 on the host. The search, in float32, only chose the neurons. Kept products are
+exact in float64; what dividing the target, subtracting it and multiplying the scales round is in
+the bracket (`gaps.outward`). It has no floor, so neither may the layers: a scale is at most what
+the hypotheses ask for, or 1, and a divided layer is of norm LEAST_NORM at least, or all zeros.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ltjax import configs, draws, gaps, problem, theory
+from ltjax import configs, decimals, draws, files, gaps, problem, theory
 from ltjax.errors import InputError
 from ltjax.networks import Pair, block_counts, forward, kept_weights, slots
 from ltjax.problem import MAX_WIDTH
-from ltjax.ticket_files import Ticket, digest, read, to_bytes
+from ltjax.stops import Stop, never
+from ltjax.ticket_files import (
+    LEAST_SCALE,
+    MOST_SCALE,
+    Ticket,
+    digest,
+    read,
+    scale_of,
+    to_bytes,
+)
 
 __all__ = [
     "Ticket",
@@ -35,11 +47,15 @@ __all__ = [
     "read",
     "rescale",
     "to_bytes",
+    "verdicts",
     "verify",
 ]
 
 DEFAULT_MAX_WIDTH = 2**24
 HALVINGS = 12
+LEAST_EPSILON = 1e-9  # in parts of the scale; neurons that come as near could not be numbered
+LEAST_NORM = 1e-150  # of a divided layer: far above where numbers, and their squares, underflow
+SPLIT = 2.0**27 + 1.0
 TRIAL = 0  # of the seed: the random network that every ticket is cut from
 
 Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
@@ -74,13 +90,21 @@ class Verdict(NamedTuple):
 
 def rescale(layers: Layers) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """A network that fills the hypotheses, ||W|| <= 1 and |w| <= 1/sqrt(n_in), and the scales."""
-    with np.errstate(over="ignore"):
-        scales = tuple(max(configs.hypotheses(layer)) or 1.0 for layer in layers)
-    if not 0.0 < math.prod(scales) < math.inf:
+    scales = tuple(_even(max(configs.hypotheses(layer)) or 1.0) for layer in layers)
+    if not (max(scales) < math.inf and LEAST_SCALE <= scale_of(scales) <= MOST_SCALE):
         raise InputError(f"target must be of a size that float64 can hold, got scales {scales}.")
     return [layer / s for layer, s in zip(layers, scales, strict=True)], scales
 
 
+def _even(scale: float) -> float:
+    """A scale rounded up to 41 bits, as the last ones of a norm depend on the processor."""
+    if not math.isfinite(scale):
+        return scale
+    fraction, exponent = math.frexp(scale)
+    return math.ldexp(math.ceil(fraction * (1 - 2.0**-49) * 2**41), exponent - 41)
+
+
+@np.errstate(under="ignore")
 def prune(
     layers: Layers,
     last: str = "linear",
@@ -92,6 +116,7 @@ def prune(
     max_width: int = DEFAULT_MAX_WIDTH,
     rescaling: bool = True,
     narrow: bool = False,
+    stop: Stop = never,
 ) -> Ticket:
     """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
 
@@ -104,15 +129,26 @@ def prune(
         rescaling: whether a target outside the theorem's hypotheses may be divided.
         narrow: whether to halve the random network, which contains the narrower ones, as often as
             the ticket is still certified; up to HALVINGS times.
+        stop: asked before each of these is tried; once true, the narrowest certified so far is the
+            ticket.
     """
+    layers = files.given(layers, "target")
     sizes = (layers[0].shape[1], *map(len, layers))
     config = configs.Network(sizes=sizes, last=last, constructions=(construction,))
     _check(seed, epsilon, delta, max_width)
     if not rescaling:
         configs.check_network(layers, config.shapes)
     scaled, scales = rescale(layers) if rescaling else (layers, (1.0,) * len(layers))
+    _check_divided(layers, scaled, scales)
+    scale = scale_of(scales)
+    if not epsilon / scale >= LEAST_EPSILON:
+        least = decimals.above(LEAST_EPSILON * scale)
+        raise InputError(
+            f"epsilon must be at least {least} for a target of scale {scale:.6g}, got "
+            f"{decimals.exact(epsilon)}."
+        )
     counts = np.array(block_counts(construction, sizes))
-    enough = lambda epsilon: np.array(block_sizes(scaled, epsilon / math.prod(scales), delta))
+    enough = lambda epsilon: np.array(block_sizes(scaled, epsilon / scale, delta))
     _check_width(lambda epsilon: enough(epsilon) * counts, epsilon, max_width)
     # Block sizes of each halving, from the narrowest network to the whole one.
     halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
@@ -132,24 +168,24 @@ def prune(
         )
         for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
     ]
-    return made[_first_certified(made, layers)]
+    return made[_first_certified(made, layers, stop)]
 
 
 def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
     problem.check_seed(seed)
     if not 0.0 < epsilon < math.inf:
-        raise InputError(f"epsilon must be positive and finite, got {epsilon:g}.")
+        raise InputError(f"epsilon must be positive and finite, got {decimals.exact(epsilon)}.")
     problem.check_delta(delta)
     if not 1 <= max_width <= MAX_WIDTH:
         raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
 
 
-def _first_certified(made: Sequence[Ticket], layers: Layers) -> int:
+def _first_certified(made: Sequence[Ticket], layers: Layers, stop: Stop) -> int:
     """By bisection, as certificates mostly improve with width; the last one if none is."""
     low, high = 0, len(made) - 1
-    while low < high:
+    while low < high and not stop():
         middle = (low + high) // 2
-        certified = bracket(made[middle], layers, lower=False)[1] <= made[middle].epsilon
+        certified = bracket(made[middle], layers, lower=False, stop=stop)[1] <= made[middle].epsilon
         low, high = (low, middle) if certified else (middle + 1, high)
     return high
 
@@ -171,9 +207,9 @@ def _check_width(widths: Callable, epsilon: float, max_width: int) -> None:
     tried = (float(f"{epsilon * 1.2**step:.2g}") for step in range(1, 100))
     enough = next((larger for larger in tried if max(widths(larger)) <= max_width), None)
     raise InputError(
-        f"max-width must be at least {width} for epsilon {epsilon:g}, the hidden neurons that "
-        f"layer {layer} needs, got {max_width}"
-        + ("." if enough is None else f"; it would do for epsilon {enough:g}.")
+        f"max-width must be at least {width} for epsilon {decimals.exact(epsilon)}, the "
+        f"hidden neurons that layer {layer} needs, got {max_width}"
+        + ("." if enough is None else f"; it would do for epsilon {decimals.exact(enough)}.")
     )
 
 
@@ -189,20 +225,22 @@ def _search(scaled, nested, seed, construction) -> list[tuple[np.ndarray, ...]]:
     import jax
     import jax.numpy as jnp
 
+    from ltjax import machine
     from ltjax.search import nearest
 
-    find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
-    trial = np.full(1, TRIAL, np.uint32)
-    key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
-    sizes = (scaled[0].shape[1], *map(len, scaled))
-    parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
-    ranks = []
-    for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
-        target = jnp.asarray(layer, jnp.float32)[..., None]
-        found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
-        kept = np.asarray(found.neuron)[:, 0, ..., 0]
-        ranks.append(np.where(kept < 0, -1, kept // count))
-    return list(zip(*ranks, strict=True))
+    with machine.own_settings():
+        find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
+        trial = np.full(1, TRIAL, np.uint32)
+        key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
+        sizes = (scaled[0].shape[1], *map(len, scaled))
+        parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
+        ranks = []
+        for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
+            target = jnp.asarray(layer, jnp.float32)[..., None]
+            found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
+            kept = np.asarray(found.neuron)[:, 0, ..., 0]
+            ranks.append(np.where(kept < 0, -1, kept // count))
+        return list(zip(*ranks, strict=True))
 
 
 def effective(ticket: Ticket) -> list[np.ndarray]:
@@ -232,51 +270,149 @@ def evaluate(ticket: Ticket, x: np.ndarray) -> np.ndarray:
 
 
 def errors(ticket: Ticket, layers: Layers) -> Pair:
-    """The target divided by the scales, and the ticket as its one neighbour, in float64."""
+    """The target divided by the scales, and the ticket as its one neighbour, in float64.
+
+    Raises:
+        InputError: of a target that is not of the ticket's shapes, and where the scales are none
+            that the theorem has for this target.
+    """
     with np.errstate(over="ignore"):
         weights = tuple(layer / s for layer, s in zip(layers, ticket.scales, strict=True))
-    configs.check_network(weights, [w.shape for w in weights], "target / scales")
-    pairs = zip(effective(ticket), weights, strict=True)
-    return Pair(weights, tuple((c - w)[None] for c, w in pairs), ticket.last)
+    shapes = [shape[1:] for shape in slots(ticket.sizes)]
+    configs.check_network(weights, shapes, "target / scales")
+    _check_divided(layers, weights, ticket.scales)
+    parts = zip(effective(ticket), layers, weights, ticket.scales, strict=True)
+    return Pair(weights, tuple(_apart(*part)[None] for part in parts), ticket.last)
 
 
-def bracket(ticket: Ticket, layers: Layers, lower: bool = True) -> tuple[float, float]:
+def _apart(kept: np.ndarray, layer: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
+    """C - W / s, [side, n_out, n_in]: 0 only where the two are equal and not just as rounded.
+
+    Where they are equal as rounded, s C - W is the rounding of a product, of few bits: with s and W
+    divided by a power of two it is exact, as the sum of p - W and what p = s C has lost. That is by
+    halves of 27 bits: T. J. Dekker, Numer. Math. 18 (1971), 224-242.
+
+    Args:
+        kept: C, of 49 bits or fewer.
+        weights: W / s, rounded.
+    """
+    error = kept - weights
+    at = np.nonzero((error == 0.0) & (kept != 0.0))
+    m, exponent = math.frexp(scale)
+    c, w = kept[at], np.ldexp(np.broadcast_to(layer, kept.shape)[at], -exponent)
+    (m1, m2), (c1, c2), product = _halves(m), _halves(c), m * c
+    lost = ((m1 * c1 - product) + m1 * c2 + m2 * c1) + m2 * c2
+    error[at] = ((product - w) + lost) / m
+    # What was divided until it vanished is no 0 either, of whatever size.
+    vanished = np.broadcast_to((weights == 0.0) & (layer != 0.0), kept.shape) & (error == 0.0)
+    return np.where(vanished, math.ulp(0.0), error)
+
+
+def _halves(x):
+    """A number of 53 bits as a sum of two of 27 at most."""
+    upper = SPLIT * x - (SPLIT * x - x)
+    return upper, x - upper
+
+
+def _check_divided(layers: Layers, divided: Layers, scales: Sequence[float]) -> None:
+    """`InputError` unless each layer was divided by no more than it takes, and has not vanished.
+
+    That is 1, or what the hypotheses ask for, which the last bits of a norm may tell otherwise.
+    """
+    parts = zip(layers, divided, scales, strict=True)
+    for i, (layer, weights, scale) in enumerate(parts, 1):
+        most = max(1.0, _even(max(configs.hypotheses(layer)))) * configs.GRACE
+        if scale > most:
+            raise InputError(
+                f"scales must be at most 1, or what ||W|| <= 1 and |w| <= 1/sqrt(n_in) ask for, "
+                f"{decimals.below(most)} in layer {i}, got {decimals.exact(scale)}."
+            )
+        norm = configs.hypotheses(weights)[0]
+        if norm < LEAST_NORM and np.any(layer):
+            raise InputError(
+                f"target / scales must have layers of norm {LEAST_NORM:g} to 1, or all zeros, got "
+                f"{decimals.above(norm)} in layer {i}."
+            )
+
+
+@np.errstate(under="ignore")
+def bracket(
+    ticket: Ticket,
+    layers: Layers,
+    lower: bool = True,
+    stop: Stop = never,
+    upper: bool = True,
+) -> tuple[float, float]:
     """Bounds on the supremum over the unit ball of ||f - S g~||, in the units of the target.
 
     Args:
         layers: the target as given, of the ticket's shapes.
         lower: whether to look for a point with a large error; 0 is the lower bound otherwise.
+        stop: asked between the steps; once true, what is there at once is the bracket.
+        upper: whether to bound from above; infinity is the upper bound otherwise.
     """
     from ltjax.supnorm import ascent, certificate
 
     pair = errors(ticket, layers)
-    low = float(ascent.lower(pair, batch=1)[0][0]) if lower else 0.0
-    return gaps.outward(pair, ticket.scale, low, float(certificate.upper(pair)[0]))
+    high = float(certificate.upper(pair, stop)[0]) if upper else math.inf
+    low = float(ascent.lower(pair, batch=1, stop=stop)[0][0]) if lower else 0.0
+    return gaps.outward(pair, ticket.scale, low, high)
 
 
+def _narrower(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return max(one[0], other[0]), min(one[1], other[1])
+
+
+@np.errstate(under="ignore")
 def verify(
     ticket: Ticket,
     layers: Layers,
     lower: bool = False,
     gap: float | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
 ) -> Verdict:
-    """Decide whether a ticket is one of this target, from the two alone.
+    """Decide whether a ticket is one of this target, from the two alone: the last of `verdicts`."""
+    *_, last = verdicts(ticket, layers, lower, gap, stop)
+    return last
+
+
+def verdicts(
+    ticket: Ticket,
+    layers: Layers,
+    lower: bool = False,
+    gap: float | None = None,
+    stop: Stop = never,
+) -> Iterator[Verdict]:
+    """Better and better verdicts, of which any may be the last one taken; the first at once.
 
     Args:
         lower: whether to look for a point with a large error even where the ticket holds.
         gap: to close the bracket to upper <= (1 + gap) lower; by default only as far as it takes
             to know on which side of epsilon the supremum is.
-        stop: asked, at every step of that, whether to leave it.
+        stop: asked at every step; once true, what is there is the verdict.
     """
-    if digest(layers, ticket.last) != ticket.target:
-        return Verdict(False, 0.0, math.inf, ticket.epsilon)
-    low, high = bracket(ticket, layers, lower)
+    layers = files.given(layers, "target")
+    sizes = (layers[0].shape[1], *map(len, layers))
+    if sizes != ticket.sizes or digest(layers, ticket.last) != ticket.target:
+        yield Verdict(False, 0.0, math.inf, ticket.epsilon)
+        return
+    low, high = 0.0, math.inf
+    # At once, then by norms, then from below, then closed.
+    steps = [
+        lambda: bracket(ticket, layers, lower, lambda: True),
+        lambda: bracket(ticket, layers, False, stop),
+        lambda: bracket(ticket, layers, True, stop, upper=False),
+    ]
+    for n, step in enumerate(steps[: 2 + lower]):
+        if n and stop():
+            return
+        low, high = _narrower((low, high), step())
+        yield Verdict(True, low, high, ticket.epsilon)
     if gap is None and high <= ticket.epsilon:
-        return Verdict(True, low, high, ticket.epsilon)
+        return
     pair = errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
     epsilon = ticket.epsilon if gap is None else None
     for found in gaps.closing(pair, ticket.scale, gap or gaps.LEAST_GAP, epsilon, stop=stop):
-        low, high = max(low, found.lower), min(high, found.upper)
-    return Verdict(True, low, high, ticket.epsilon)
+        low, high = _narrower((low, high), found[:2])
+        yield Verdict(True, low, high, ticket.epsilon)

@@ -108,6 +108,7 @@ def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
         grid=Grid(widths=widths, epsilons=epsilons),
         seed=SEED,
     )
+    machine.use_cores()
     on = machine.devices("cpu")[:devices]
     program, trials = (
         engine.prepare(neuron, problem, on),
@@ -165,6 +166,7 @@ def floor(devices):
     from ltjax.configs import Neuron
     from ltjax.experiments import neuron
 
+    machine.use_cores()
     on = machine.devices("cpu")[:devices]
     lanes = neuron.lanes(Neuron(dim=DIM))
 
@@ -241,6 +243,7 @@ def main(argv=None):
         return
     from ltjax import machine
 
+    machine.use_cores()
     versions = machine.environment(machine.devices("cpu"))
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
     print(f"d = {DIM}, k = {WIDTH}, pooled, {CORES} cores, {names}; trials a second:")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ltjax import files, gaps, machine, tickets
+from ltjax import decimals, files, gaps, machine, tickets
 from ltjax.networks import Pair
 from ltjax.supnorm import ascent, relaxation, tree
 from ltjax.supnorm.lift import known_bound
@@ -175,10 +175,11 @@ def bench_digits(path):
     brackets = gaps.closing(pair, ticket.scale, 0.01, stop=machine.deadline(LIMIT))
     start = next(brackets)
     (*_, last), seconds = clocked(lambda: [start, *brackets])
+    first, closest = (" to ".join(decimals.bracket(*one[:2])) for one in (start, last))
     print(
-        f"\ndigits' ticket, (64, 32, 10): {start.lower:.6f} to {start.upper:.6f} by norms, "
-        f"{last.lower:.6f} to {last.upper:.6f} after {last.nodes} nodes, {seconds:.0f} s with "
-        f"compilation\n  upper bound, norms over tree: {start.upper / last.upper:.2f}   >= 2\n"
+        f"\ndigits' ticket, (64, 32, 10): {first} by norms, {closest} after {last.nodes} nodes, "
+        f"{seconds:.0f} s with compilation\n"
+        f"  upper bound, norms over tree: {start.upper / last.upper:.2f}   >= 2\n"
         f"  upper over lower: {last.ratio:.3f}"
     )
 
@@ -196,6 +197,7 @@ def main(argv=None):
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }
+    machine.use_cores()
     on = machine.devices("cpu")
     print(f"{len(on)} cores (goals are for {CORES}), jax {jax.__version__}, eta {ETA:g}")
     for name, part in parts.items():

@@ -221,6 +221,7 @@ def bench_search():
 
 def bench_trials(trials):
     """Whole trials at the default grid: what the slot rules take, and what brackets add."""
+    machine.use_cores()
     on, took = machine.devices("cpu"), {}
     print("\ntrials of 8-8-1, 16 block sizes, construction blocks:")
     for rules in (("tight",), ("tight", "sup")):
@@ -249,6 +250,7 @@ def main(argv=None):
     if args.part:
         PARTS[args.part](args.quick)
         return
+    machine.use_cores()
     on = machine.devices("cpu")
     versions = machine.environment(on)
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))

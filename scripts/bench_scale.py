@@ -47,6 +47,7 @@ def speed(devices):
 def durability():
     """Seconds that an append takes, and its share of a batch of a second."""
     import ltjax
+    from ltjax import machine
     from ltjax.records import Log
 
     append, spent = Log.append, []
@@ -58,6 +59,7 @@ def durability():
 
     Log.append = timed
     with tempfile.TemporaryDirectory() as folder:
+        machine.use_cores()
         ltjax.run(ltjax.neuron(dim=DIM), ENDLESS, Path(folder, "run.jsonl"), seconds=SECONDS)
     appends, batches = zip(*whole(spent, lambda pair: pair[1]), strict=True)
     return {"share": sum(appends) / sum(batches), "seconds": statistics.median(appends)}
@@ -111,6 +113,7 @@ def overshoot():
         dim=2, epsilons=(0.3,), widths=(120,), constructions=("blocks",), rules=("tight",)
     )
     rules = [ltjax.until(problem, **rule) for rule in RULES]
+    machine.use_cores()
     tallies = [ltjax.run(problem, ENDLESS, until=rule) for rule in rules]
     most = max(tally.trials for tally in tallies)
     program = engine.prepare(neuron, problem, machine.devices("cpu")[:1], lanes=1)

@@ -21,7 +21,7 @@ from matplotlib.ticker import NullLocator
 from scipy import special
 
 import ltjax
-from ltjax import charts, draws, estimates, files, machine, plots, targets
+from ltjax import charts, decimals, draws, estimates, files, machine, plots, targets
 from ltjax.estimates import ALPHA, Series
 from ltjax.training import imp, mlp, popup
 
@@ -125,7 +125,8 @@ def tell(width, found, near, keep):
         for other in ("dense", "random", "reinit"):
             there = kinds[other] if other == "dense" else kinds[other][:, near]
             middle, low, high = mean(kinds["ticket"][:, near] - there)
-            print(f"  {quantity}, ticket - {other}: {middle:.4g} ({low:.4g} to {high:.4g})")
+            low, high = decimals.below(low, 4), decimals.above(high, 4)
+            print(f"  {quantity}, ticket - {other}: {middle:.4g} ({low} to {high})")
 
 
 def draw_winning(args):

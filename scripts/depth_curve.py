@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, networks, plots, stats, theory
+from ltjax import charts, estimates, files, machine, networks, plots, stats, theory
 from ltjax.estimates import Series
 
 FIGURES = Path(__file__).parent.parent / "figures"
@@ -109,6 +109,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "depth.svg")
     args = parser.parse_args(argv)
+    machine.use_cores()
     d, n, depth = (given[(len(given) - 1) // 2] for given in (args.dims, args.hiddens, args.depths))
     sweeps = {  # what varies, what does not, and the sizes of the network at each place
         ("depth l", f"n = {n}, d = {d}"): {x: (d, *[n] * (x - 1), 1) for x in args.depths},

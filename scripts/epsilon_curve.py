@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, plots, theory
+from ltjax import charts, estimates, files, machine, plots, theory
 from ltjax.estimates import Series
 
 FIGURES = Path(__file__).parent.parent / "figures"
@@ -63,6 +63,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "epsilon.svg")
     args = parser.parse_args(argv)
+    machine.use_cores()
     panels, ratios, series = [], [], []
     widths = {"xlabel": "epsilon", "ylabel": f"width k for success {1 - DELTA:g}"}
     over = {"xlabel": "epsilon", "ylabel": "width / exact width"}

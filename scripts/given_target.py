@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import charts, draws, networks
+from ltjax import charts, decimals, draws, networks
 from ltjax.networks import Pair
 from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate
@@ -88,7 +88,8 @@ def tell(found):
     """Print the medians of the bounds."""
     for block, ways in found.items():
         said = [
-            f"{name} {np.median(ends['lower']):.3g} to {np.median(ends['upper']):.3g}"
+            f"{name} {decimals.below(np.median(ends['lower']), 3)} to "
+            f"{decimals.above(np.median(ends['upper']), 3)}"
             for name, ends in ways.items()
         ]
         print(f"target 8-8-1, m = {block}, median bounds: {', '.join(said)}")

@@ -1,11 +1,14 @@
-"""The same counts, however a run is cut: devices, lanes, processes, shards, kills, versions of jax.
+"""The same counts and tickets, however a run is cut: devices, lanes, processes, shards, kills,
+processors, versions of jax.
 
 Runs small problems through the command line, once plainly and then cut in every way there is. Each
-line: trials counted, a digest of all counts, and whether both are the plain run's. Exits with 1 if
-any differs.
+line: trials counted, a digest of all counts, and whether both are the plain run's; of a ticket, the
+bytes of its file and their digest. Exits with 1 if any differs. Older processors are stood for by
+this one, with the compiler and the linear algebra held to what they know.
 
-    python scripts/layouts.py                      # about three minutes on two cores
+    python scripts/layouts.py                      # about four minutes on two cores
     python scripts/layouts.py --other PYTHON       # also with another interpreter and its jax
+    python scripts/layouts.py --part ticket        # neuron, network or ticket alone
 """
 
 import argparse
@@ -23,6 +26,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 KILLS = 4
+# The instructions that XLA may use, and the kernels of OpenBLAS for a processor of that time.
+PROCESSORS = {"SSE4_2": "Nehalem", "AVX2": "Haswell", "AVX512": "SkylakeX"}
 # The command line under a condition for which it has no flag: a statement, before its words.
 ALTERED = (
     "import sys; from ltjax import cli, engine; from ltjax.experiments import network, neuron; "
@@ -36,14 +41,17 @@ NETWORK = (
 )
 SMALL = "neuron --dim 2 --epsilon 0.3 --widths 4 8 16 --constructions blocks --rules tight"
 QUICK = f"{SMALL} --trials 6000"
+TARGET, TICKET = (6, 8, 8, 2), "--epsilon 0.5 --seed 1 --narrow"
+QUICK_TARGET, QUICK_TICKET = (2, 2, 1), "--epsilon 0.5 --seed 1"
 
 
-def launch(words, devices=2, python=sys.executable, altered=None):
+def launch(words, devices=2, python=sys.executable, altered=None, processor=None):
     """Start the command line in a process of its own, on so many CPU devices.
 
     Args:
         words: of the command line, after ltjax.
         altered: statement to be executed before it.
+        processor: one of PROCESSORS, beyond which nothing is used.
     """
     program = ["-m", "ltjax.cli"] if altered is None else ["-c", ALTERED, altered]
     settings = {
@@ -51,6 +59,9 @@ def launch(words, devices=2, python=sys.executable, altered=None):
         "TF_CPP_MIN_LOG_LEVEL": "3",  # as `cli` sets it, where a statement has not come before
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
+    if processor is not None:
+        settings["XLA_FLAGS"] += f" --xla_cpu_max_isa={processor}"
+        settings["OPENBLAS_CORETYPE"] = PROCESSORS[processor]
     return subprocess.Popen(
         [python, *program, *map(str, words)],
         env=os.environ | settings,
@@ -141,8 +152,17 @@ def layouts(quick, other):
     named |= {f"{n} processes": partial(team, number=n) for n in teams}
     named |= {f"{parts} shards, merged": partial(shards, number=parts)}
     named |= {"killed and resumed": partial(killed, kills=1 if quick else KILLS)}
+    return named | {name: partial(plain, **how) for name, how in machines(quick, other).items()}
+
+
+def machines(quick, other):
+    """Other processors, and with another interpreter its jax on each: arguments of `launch`."""
+    processors = ("AVX2",) if quick else tuple(PROCESSORS)
+    named = {f"up to {name}": {"processor": name} for name in processors}
     if other is not None:
-        named |= {f"jax {version(other)}": partial(plain, python=other)}
+        jax = f"jax {version(other)}"
+        named |= {jax: {"python": other}}
+        named |= {f"{jax}, {n}": {"python": other, "processor": n} for n in processors}
     return named
 
 
@@ -186,18 +206,44 @@ def compare(curve, others, folder):
     return differ
 
 
+def compare_tickets(sizes, words, others, folder):
+    """The same of the file of a ticket."""
+    import numpy as np
+
+    from ltjax import networks
+
+    print(f"ltjax ticket {words}, of a target {'-'.join(map(str, sizes))}", flush=True)
+    np.savez(folder / "target.npz", *(4.0 * layer for layer in networks.random_target(0, sizes)))
+    digests, out = [], folder / "ticket.npz"
+    for name, how in ({"2 devices": {}} | others).items():
+        finish(launch(["ticket", folder / "target.npz", *words.split(), "--out", out], **how))
+        data = out.read_bytes()
+        out.unlink()
+        digests.append(hashlib.sha256(data).hexdigest()[:16])
+        verdict = "same" if digests[-1] == digests[0] else "DIFFERENT"
+        verdict = verdict if len(digests) > 1 else "all others against this one"
+        print(f"  {name:<20} {len(data):>6,} bytes   {digests[-1]}  {verdict}", flush=True)
+    return sum(found != digests[0] for found in digests)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--other", metavar="PYTHON", help="interpreter with another jax")
     parser.add_argument("--quick", action="store_true", help="a smaller problem, fewer layouts")
+    parser.add_argument("--part", choices=["neuron", "network", "ticket"], help="one part")
     args = parser.parse_args(argv)
     others, differ = layouts(args.quick, args.other), 0
     for curve in [QUICK] if args.quick else [NEURON, NETWORK]:
+        if args.part in (None, curve.split()[0]):
+            with tempfile.TemporaryDirectory() as folder:
+                differ += compare(curve, others, Path(folder))
+    if args.part in (None, "ticket"):
+        some = (QUICK_TARGET, QUICK_TICKET) if args.quick else (TARGET, TICKET)
         with tempfile.TemporaryDirectory() as folder:
-            differ += compare(curve, others, Path(folder))
+            differ += compare_tickets(*some, machines(args.quick, args.other), Path(folder))
     if args.other is None:
         print("another jax: not compared, as no --other interpreter was named")
-    print("the same counts in every layout" if not differ else f"{differ} layouts DIFFER")
+    print("the same in every layout" if not differ else f"{differ} layouts DIFFER")
     return int(differ > 0)
 
 

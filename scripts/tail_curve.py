@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, plots, theory
+from ltjax import charts, estimates, files, machine, plots, theory
 from ltjax.estimates import Series
 
 FIGURES = Path(__file__).parent.parent / "figures"
@@ -36,7 +36,7 @@ def problem(construction, dim):
     target = "random" if dim == RANDOM else "worst"
     weights = ltjax.neuron(dim=dim, target=target, widths=(1,), seed=SEED).weights
     eta, many = theory.tolerance("tight", dim, EPSILON), dim if construction == "blocks" else 1
-    widths = [round(many * theory.sharp_width(weights, eta, delta)) for delta in FAILURES]
+    widths = [round(many * theory.poisson_width(weights, eta, delta)) for delta in FAILURES]
     searched = {"blocks": "blocks", "shared": "pooled"}[construction]
     asked = {"constructions": (searched,), "rules": ("tight",), "seed": SEED, "target": target}
     return weights, eta, np.array(widths), ltjax.neuron(dim, (EPSILON,), widths[:COUNTED], **asked)
@@ -72,6 +72,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "tail.svg")
     args = parser.parse_args(argv)
+    machine.use_cores()
     panels, series = [], []
     for construction, xlabel in (("blocks", "width k / d"), ("shared", "width k")):
         ones, drawn, errors = zip(*(lines(construction, d, args) for d in args.dims), strict=True)

@@ -193,6 +193,7 @@ EXACT = np.array(
 )
 
 
+@pytest.mark.slow
 def test_eight_inputs_against_mixed_integer_optimisation():
     pairs = near_pairs((8, 8, 1), len(EXACT))
     share = ascent.lower(pairs)[0] / EXACT

@@ -114,6 +114,7 @@ def test_bad_input_is_one_line(here, argv, word, capfd):
     assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_an_audit_goes_on_where_it_was(here, monkeypatch, capfd):
     ask = ("--claim", "split", "mask", "composition", "--out", "runs/audit.jsonl", "--quiet")
 

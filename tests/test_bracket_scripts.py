@@ -12,6 +12,8 @@ from test_gaps import near
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bench():
@@ -43,7 +45,7 @@ def test_a_small_network_stands_for_the_digits(bench, capsys, tmp_path):
     np.savez(path, *near((3, 4, 2))[0])
     bench["bench_digits"](path)
     low, high, lower, upper = map(float, re.findall(r"\d\.\d{6}", capsys.readouterr().out))
-    assert 0 < low <= lower <= upper < high
+    assert 0 < low <= lower <= upper <= high  # in the six digits that are printed
 
 
 WORDS = "--hiddens 8 --depths 2 --etas 0.01 --pairs 2"

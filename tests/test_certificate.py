@@ -103,21 +103,24 @@ def lowers(cases):
     return found
 
 
+@pytest.mark.slow
 def test_no_lower_bound_is_above_the_supremum_and_most_come_close(cases):
     # Of every shape more than one, as each shape is compiled.
     shapes = [[w.shape for w in pair.weights] for pair, _ in cases]
-    found = lowers([case for case, s in zip(cases, shapes, strict=True) if shapes.count(s) > 1])
-    assert len(found) >= 40
+    some = [s for s in dict.fromkeys(map(tuple, shapes)) if shapes.count(list(s)) > 1][::2]
+    found = lowers([case for case, s in zip(cases, shapes, strict=True) if tuple(s) in some])
+    assert len(found) >= 20
     assert found.max() <= 1 + 1e-12
     assert np.median(found) > 1 - 1e-6
     assert np.mean(found > 0.95) > 0.8
 
 
+@pytest.mark.slow
 def test_a_planted_wrong_lower_bound_is_caught(cases, monkeypatch):
     some = [case for case in cases if len(case[0].weights) == 2][::6]
-    gap = ascent._gap
+    reached = ascent.reached
     # A point that is believed to lie on the sphere, and lies outside.
-    monkeypatch.setattr(ascent, "_gap", lambda pair, x: gap(pair, 1.001 * x))
+    monkeypatch.setattr(ascent, "reached", lambda pair, x: 1.001 * np.array(reached(pair, x)))
     assert lowers(some).max() > 1 + 1e-4
 
 
@@ -240,6 +243,7 @@ def test_symmetries(sizes):
     assert abs(upper(Pair((-w, *weights), (e[::-1], *errors))) / expected - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_many_networks_are_bounded_as_one_is():
     weights, errors, _ = random_pair((4, 5, 2), 0.05, seed=0)
     rng = np.random.default_rng(1)
@@ -254,6 +258,7 @@ def test_many_networks_are_bounded_as_one_is():
     assert certificate.upper(Pair(weights, [e[:0] for e in errors])).shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-7, 1e-3, 0.1])
 @pytest.mark.parametrize("sizes", [(8, 1), (8, 8, 1), (16, 16, 1), (5, 9, 3), (4, 6, 5, 1)])
 def test_float32_is_above_its_own_formula(sizes, size):
@@ -265,6 +270,7 @@ def test_float32_is_above_its_own_formula(sizes, size):
         assert own <= quick(pair) <= 1.05 * own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
 def test_the_norm_without_svd(scale):
     rng = np.random.default_rng(4)
@@ -277,6 +283,7 @@ def test_the_norm_without_svd(scale):
         assert expected <= found <= 1.05 * expected
 
 
+@pytest.mark.slow
 def test_equal_networks_and_broken_ones():
     pair = random_pair((4, 12, 3), 0.0, seed=1)
     assert 0 <= upper(pair) < 1e-100

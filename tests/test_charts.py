@@ -200,7 +200,7 @@ def test_unusable_input_is_refused():
             chart(panels, "")
 
 
-def series(certified, undecided=0, trials=200, anytime=False, rules=("tight",)):
+def series(certified, undecided=0, trials=200, anytime=False, rules=("tight",), planned=None):
     """A record of blocks with so many successes at each width, at two epsilons."""
     widths = tuple(range(10, 10 + 10 * len(certified), 10))
     problem = Problem(
@@ -215,7 +215,8 @@ def series(certified, undecided=0, trials=200, anytime=False, rules=("tight",)):
         ((0, trials),),
         certified=counts,
         refuted=trials - counts - undecided,
-        **{"invalid": 0, "settled": 0, "seconds": 1.0, "planned": (trials,), "environments": ()},
+        planned=planned or (trials,),
+        **{"invalid": 0, "settled": 0, "seconds": 1.0, "environments": ()},
         anytime=anytime,
     )
     return Series(label="one", tally=tally)
@@ -252,17 +253,18 @@ def test_undecided_trials_widen_the_needed_width_downwards():
 
 
 def test_sources_tell_trials_seed_and_problem():
-    one = series([100], anytime=True)
+    one = series([100], planned=(100, 200), anytime=True)
     digest = one.tally.problem.digest()
     other = series([100], trials=150)
     assert other.tally.problem.digest() == digest
     assert sources([one, other, one]) == (
-        "200 trials, extended after looking, seed 7: "
+        "200 trials, run by more than one plan, anytime intervals, seed 7: "
         f"one (problem {digest}); one (problem {digest}). "
         f"150 trials, seed 7: one (problem {digest})."
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"),
     [

@@ -30,6 +30,14 @@ SMALL = {
 }
 
 
+LONG = {"formal", "width", "winning-ticket", "supermask", "subnetwork"}  # some seconds each
+
+
+def row(name, *fault):
+    """A row as the parameter of a test."""
+    return pytest.param(name, *fault, marks=[pytest.mark.slow] if name in LONG else [])
+
+
 def tried(name, subject=None, seed=0, **size):
     """The finding of a row at its small size, with another subject if one is given."""
     claim = CLAIMS[name]
@@ -48,7 +56,7 @@ def test_the_table_is_whole():
             assert text.endswith((".", ")")) or text is claim.where, (name, text)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", [row(name) for name in CLAIMS])
 def test_a_claim_comes_out_as_expected(name):
     finding = tried(name, seed=5)
     assert finding.verdict is CLAIMS[name].expected, finding.checks
@@ -150,7 +158,7 @@ def test_every_row_has_a_planted_fault():
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"), [(n, f) for n, faults in FAULTS.items() for f in faults]
+    ("name", "fault"), [row(n, f) for n, faults in FAULTS.items() for f in faults]
 )
 def test_a_planted_fault_turns_its_row(name, fault):
     finding = tried(name, FAULTS[name][fault])

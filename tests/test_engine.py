@@ -128,10 +128,9 @@ def whole():
     return counts(PROBLEM, (0, 256))
 
 
-def test_counts_do_not_depend_on_the_lanes(whole):
-    same(counts(PROBLEM, (0, 256), lanes=37), whole)
+def test_counts_do_not_depend_on_the_lanes():
     expected = counts(SMALL, (0, 256))
-    for lanes in (37, 100, None):
+    for lanes in (37, None):
         same(counts(SMALL, (0, 256), lanes=lanes), expected)
 
 
@@ -160,6 +159,7 @@ for number in (3, 8):
 """
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_more_devices_than_cores():
     command = [sys.executable, "-c", EIGHT, json.dumps(SMALL.to_json()), "256"]
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -171,12 +171,14 @@ def test_counts_do_not_depend_on_more_devices_than_cores():
         same(tables, expected)
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_the_other_widths(whole):
     some = replace(PROBLEM, grid=replace(PROBLEM.grid, widths=(20, 180)))
     for got, expected in zip(counts(some, (0, 256))[:2], whole[:2], strict=True):
         np.testing.assert_array_equal(got, expected[:, [1, 4]])
 
 
+@pytest.mark.slow
 def test_counts_do_not_depend_on_the_other_epsilons(whole):
     certified, refuted, invalid = whole
     for e, epsilon in enumerate(PROBLEM.grid.epsilons):
@@ -189,6 +191,7 @@ def test_another_seed_and_other_trials_count_otherwise(whole):
         assert np.any(other[0] != whole[0])
 
 
+@pytest.mark.slow
 def test_constructions_count_the_same_alone(whole):
     for construction, rows in (("blocks", slice(0, 4)), ("pooled", slice(4, None))):
         alone = replace(PROBLEM, config=Neuron(dim=3, constructions=(construction,)))
@@ -214,6 +217,7 @@ def lanes(on=CPU[:1], **limits):
     return engine.prepare(neuron, SMALL, on, **limits).lanes
 
 
+@pytest.mark.slow
 def test_few_trials_are_given_few_lanes():
     most = neuron.lanes(SMALL.config)
     assert lanes() == lanes(trials=2**32) == most > 64
@@ -222,6 +226,7 @@ def test_few_trials_are_given_few_lanes():
     assert lanes(trials=40, on=CPU[:2]) == 32  # side by side on two devices
 
 
+@pytest.mark.slow
 def test_memory_takes_lanes_and_no_count():
     program = engine.prepare(neuron, SMALL, CPU[:1], lanes=256)
     assert program.memory > 256 * np.prod(SMALL.shape[:2]) * 8  # two float32 a cell come out
@@ -397,7 +402,8 @@ def test_a_trial_with_a_nan_is_invalid_and_counts_nowhere():
     lower[3], upper[3] = 0.5, 0.6  # refuted at every epsilon
     neurons = np.full((4, 2, len(PROBLEM.grid.widths), 2, 3), -1, np.int32)
     ends = engine.verdicts(lower, upper, PROBLEM.grid.epsilons)
-    batch = engine.count(neuron, PROBLEM, np.arange(10, 14), (lower, upper, neurons), ends)
+    outcome = lower, upper, neurons, np.zeros(neurons[:, :, 0].shape, np.float32)
+    batch = engine.count(neuron, PROBLEM, np.arange(10, 14), outcome, ends)
     assert (batch.start, batch.stop, batch.invalid) == (10, 14, 2)
     assert batch.certified.shape == batch.refuted.shape == PROBLEM.shape
     assert np.all(batch.certified == 1)
@@ -453,6 +459,7 @@ def peaks(trials, *widths):
     return [int(line) for line in shown.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_width():
     # Stored, 300,000 neurons more in 32 networks would be 32 x 17 x 300,000 float32: 620 MiB.
     before, after = peaks(32, 100_000, 400_000)

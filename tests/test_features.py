@@ -220,6 +220,7 @@ def loss_of(asked, hidden, theta, x, y):
     return total / len(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "loss"), [("relu", "squared"), ("abs", "absolute")])
 def test_of_a_data_file_the_loss_is_the_mean_over_its_rows(activation, loss):
     x, y = answers()
@@ -244,6 +245,7 @@ def doubled(hidden, theta):
     return np.vstack([hidden, -hidden]), np.concatenate([theta, theta])
 
 
+@pytest.mark.slow
 def test_a_bracket_from_fresh_inputs_holds_at_its_level():
     trials = np.arange(1000)
     asked = problem(activation="abs", samples=1000, widths=(12,), searches=("groups",))
@@ -290,6 +292,7 @@ def test_settling_closes_what_holds_an_epsilon_and_nothing_else(exact):
     assert abs(middle[at] - lower[at]) > 1e-12
 
 
+@pytest.mark.slow
 def test_an_estimate_is_not_narrowed():
     # An epsilon within the reach of chance.
     estimated = problem(
@@ -303,6 +306,7 @@ def test_an_estimate_is_not_narrowed():
     assert 0 < np.sum(certified + refuted == 0) < certified.size
 
 
+@pytest.mark.slow
 def test_one_network_equals_the_same_one_in_a_crowd(exact):
     crowd = pruned(exact, TRIALS)
     for n in (1, 4):
@@ -368,6 +372,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_wrong_kernel_stops_the_run(change, fault):
     asked = problem(widths=(40,), searches=("groups",), **change)
@@ -375,6 +380,7 @@ def test_a_wrong_kernel_stops_the_run(change, fault):
         counts(asked, (0, 1), lanes=1, module=planted(**fault))
 
 
+@pytest.mark.slow
 def test_neurons_beyond_the_width_are_seen(exact):
     def groups(moments, output, widths, *given):
         return neurons.groups(moments, output, 0 * widths + len(output), *given)
@@ -400,6 +406,7 @@ def losses_and_residuals(asked, module=experiment):
     return found.upper + asked.config.baseline, least
 
 
+@pytest.mark.slow
 def test_no_subnetwork_is_better_than_the_best_coefficients_of_its_features():
     data = "ball"
     asked = problem(data=data, widths=(1, 2, 4, 8), law="ball")
@@ -486,6 +493,7 @@ def test_a_sampled_baseline_is_judged_on_inputs_not_seen():
     assert np.mean(fitted) < -2 * ERRORS * np.std(fitted) / len(off) ** 0.5
 
 
+@pytest.mark.slow
 def test_features_that_nothing_activates_set_no_baseline_of_their_own():
     # In one dimension half of the features see nothing of data on one side.
     x = np.linspace(0.1, 1.0, 50)[:, None]
@@ -515,6 +523,7 @@ def counts(asked, *ranges, on=CPU[:1], lanes=8, module=experiment):
     return [sum(getattr(b, name) for b in batches) for name in ("certified", "refuted", "invalid")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, {"loss": "absolute", "samples": 400, "searches": ("groups",)}]
 )
@@ -530,6 +539,7 @@ def test_counts_do_not_depend_on_lanes_ranges_and_devices(change):
     assert np.any(counts(replace(asked, seed=6), (0, 60))[0] != whole[0])
 
 
+@pytest.mark.slow
 def test_a_record_goes_on_where_it_was(tmp_path):
     asked, path = problem(searches=("groups",)), tmp_path / "a.jsonl"
     curves.run(asked, 11, path, device="cpu")

@@ -104,7 +104,7 @@ BAD_DATA = {
     "truth": "data must be real numbers, got bool in x",
     "objects": "data must be a whole .npz file of plain arrays",
     "beyond": "data must have answers within -1 and 1, got 1.5",
-    "huge": "data must have inputs of size at most 1e.06, got [0-9.]*e.09",
+    "huge": "data must have inputs of size at most 1e.06, got 2325030774[.]",
     "many": "data must hold at most 1048576 numbers, got 1572864",
     "silent": "cap must be named where random features explain nothing",
     "no-answers": "cap must be named where random features explain nothing",
@@ -165,6 +165,7 @@ def test_flags_that_are_refused(data, capfd, no_trial, argv, message):
     assert re.search(message, unusable(data, capfd, *SMALL, *argv))
 
 
+@pytest.mark.slow
 def test_a_data_file_is_measured_and_taken_up_again(data, capfd):
     line = [*SMALL, "--data", "good.npz", "--activation", "tanh", "--loss", "absolute"]
     line += ["--searches", "groups", "--epsilon", "0.3", "0.1", "--out", "runs/a.jsonl"]

@@ -18,6 +18,7 @@ def script():
     return runpy.run_path(str(SCRIPTS / "weights_against_neurons.py"))
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_and_the_same_again(script, tmp_path, capsys):
     drawn, told = [], []
     for name in ("a.svg", "b.svg"):
@@ -30,6 +31,7 @@ def test_the_figure_is_drawn_and_the_same_again(script, tmp_path, capsys):
     assert "exp(b sqrt d): b -inf to inf" in told[0]
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_used_if_it_answers_the_question(script, tmp_path, capsys):
     path = tmp_path / "features-d3.json"
     ask = ["--dims", "3", "4", "--draws", "2", "--data", str(tmp_path)]
@@ -110,6 +112,7 @@ def test_the_interval_is_of_order_statistics(script):
     assert script["interval"](samples, 0.0074) == (2.0, 12.0)
 
 
+@pytest.mark.slow
 def test_the_bench_runs_and_agrees_with_separate_solves(capsys):
     main = runpy.run_path(str(SCRIPTS / "bench_features.py"))["main"]
     main(["--features", "120", "--solves", "3", "--rounds", "1"])

@@ -14,21 +14,26 @@ PACKAGE = Path(ltjax.__file__).parent
 # Every module after all that it may import.
 MAY_IMPORT = {
     "errors": "",
+    "interrupts": "",
+    "streams": "",
+    "values": "",
     "draws": "",
-    "files": "errors",
+    "decimals": "",
+    "files": "errors streams",
     "datasets": "errors files",
     "configs.criterion": "errors",
-    "configs.neuron": "configs.criterion errors",
-    "configs.network": "configs.criterion errors",
-    "configs.features": "configs.criterion errors",
+    "configs.neuron": "configs.criterion decimals errors",
+    "configs.network": "configs.criterion decimals errors",
+    "configs.features": "configs.criterion decimals errors",
     "configs.training": "configs.criterion datasets errors",
     "configs": (
         "configs.criterion configs.features configs.network configs.neuron configs.training"
     ),
     "problem": "configs errors",
     "stats": "",
-    "looks": "",
-    "networks": "draws",
+    "looks": "errors",
+    "stops": "",
+    "networks": "draws stops",
     "theory.product": "",
     "theory.partition": "theory.product",
     "theory.tails": "errors theory.partition theory.product",
@@ -50,12 +55,12 @@ MAY_IMPORT = {
     "plans": "errors problem stats tally",
     "records": "errors files problem tally",
     "estimates": "errors stats tally",
-    "answers": "configs networks problem theory",
-    "report": "answers estimates stats",
+    "answers": "configs decimals errors networks problem theory",
+    "report": "answers decimals estimates stats",
     "plots": "errors estimates looks",
     "charts": "errors estimates looks plots stats",
     "search": "",
-    "search.nearest": "draws",
+    "search.nearest": "draws errors",
     "search.matching": "search.nearest",
     "search.neurons": "",
     "training": "",
@@ -64,27 +69,32 @@ MAY_IMPORT = {
     "training.imp": "configs datasets training.masks training.mlp",
     "training.popup": "configs datasets training.masks training.mlp",
     "training.sparse_target": "draws networks training.masks",
-    "supnorm": "",
+    "machine": "errors",
+    "supnorm": "machine",
     "supnorm.exact": "networks",
-    "supnorm.certificate": "networks supnorm.exact",
-    "supnorm.ascent": "networks",
-    "supnorm.lift": "networks supnorm.certificate",
-    "supnorm.relaxation": "networks supnorm.lift",
-    "supnorm.tree": "networks supnorm.ascent supnorm.lift supnorm.relaxation",
-    "gaps": "errors networks supnorm.tree",
+    "supnorm.certificate": "networks stops supnorm.exact",
+    "supnorm.ascent": "machine networks stops",
+    "supnorm.lift": "networks stops supnorm.certificate",
+    "supnorm.relaxation": "machine networks stops supnorm.lift",
+    "supnorm.tree": (
+        "networks stops supnorm.ascent supnorm.certificate supnorm.lift supnorm.relaxation"
+    ),
+    "gaps": "decimals errors files machine networks stops supnorm.tree",
     "experiments": "",
     "experiments.crowd": "",
-    "experiments.neuron_host": "configs errors networks problem search.matching supnorm.exact",
+    "experiments.neuron_host": (
+        "configs errors networks problem search.matching search.nearest supnorm.exact"
+    ),
     "experiments.neuron": (
-        "configs experiments.crowd experiments.neuron_host search.matching search.nearest "
+        "configs draws experiments.crowd experiments.neuron_host search.matching search.nearest "
         "supnorm.exact"
     ),
     "experiments.network_host": (
-        "configs errors networks problem supnorm.ascent supnorm.certificate supnorm.exact "
-        "supnorm.relaxation supnorm.tree"
+        "configs errors networks problem search.nearest supnorm.ascent supnorm.certificate "
+        "supnorm.exact supnorm.relaxation supnorm.tree"
     ),
     "experiments.network": (
-        "configs experiments.crowd experiments.network_host networks search.nearest "
+        "configs draws experiments.crowd experiments.network_host networks search.nearest "
         "supnorm.ascent supnorm.certificate"
     ),
     "experiments.features_host": "configs draws errors problem supnorm.exact",
@@ -92,49 +102,59 @@ MAY_IMPORT = {
     "experiments.trained": "configs errors networks problem",
     "experiments.imp": "configs experiments.trained training.imp",
     "experiments.popup": "configs experiments.trained training.mlp training.popup",
-    "machine": "errors",
-    "processes": "errors tally",
-    "engine": "draws errors problem processes tally",
-    "ticket_files": "configs errors files networks problem",
+    "processes": "errors machine tally",
+    "engine": "draws errors interrupts machine problem processes tally",
+    "ticket_files": "configs decimals errors files networks problem",
     "tickets": (
-        "configs draws errors gaps networks problem search.nearest supnorm.ascent "
-        "supnorm.certificate theory ticket_files"
+        "configs decimals draws errors files gaps machine networks problem search.nearest stops "
+        "supnorm.ascent supnorm.certificate theory ticket_files"
     ),
-    "ticket_report": "networks supnorm.certificate theory ticket_files tickets",
-    "targets": "configs datasets errors experiments.features_host files networks problem theory",
+    "ticket_report": (
+        "decimals gaps networks stops supnorm.certificate theory ticket_files tickets"
+    ),
+    "targets": (
+        "configs datasets decimals errors experiments.features_host files networks problem theory"
+    ),
     "curves": (
-        "engine errors estimates files machine plans plots problem processes records report "
-        "tally theory"
+        "engine errors estimates files machine plans plots problem processes records report tally "
+        "theory"
     ),
-    "claims.findings": "curves problem stats tally",
+    "claims.findings": "curves decimals problem stats tally",
     "claims.conjectures": "claims.findings problem targets",
     "claims.algebra": "claims.findings networks",
-    "claims.one_neuron": "claims.findings networks stats supnorm.exact targets theory",
-    "claims.existence": "claims.algebra claims.findings networks stats supnorm.exact theory",
-    "claims.whole_networks": "claims.findings networks supnorm.exact targets theory tickets",
+    "claims.one_neuron": "claims.findings decimals networks stats supnorm.exact targets theory",
+    "claims.existence": (
+        "claims.algebra claims.findings decimals networks stats supnorm.exact theory"
+    ),
+    "claims.whole_networks": (
+        "claims.findings decimals networks supnorm.exact targets theory tickets"
+    ),
     "claims.promises": (
         "claims.findings claims.one_neuron claims.whole_networks networks problem targets theory"
     ),
-    "claims.neurons": "claims.findings claims.one_neuron targets theory",
+    "claims.neurons": "claims.findings claims.one_neuron decimals targets theory",
     "claims": (
         "claims.algebra claims.conjectures claims.existence claims.findings claims.neurons "
         "claims.one_neuron claims.promises claims.whole_networks"
     ),
     "audits": "claims claims.findings curves errors files machine problem",
-    "audit_report": "audits charts claims claims.findings plots",
+    "audit_report": "audits charts claims claims.findings decimals plots",
     "preflight": "configs curves engine errors files machine plans problem records tally targets",
     "flags": "",
-    "audit_commands": "audit_report audits errors files flags machine",
-    "run_commands": "curves errors files flags machine plans preflight problem processes",
+    "audit_commands": "audit_report audits errors files flags machine plots",
+    "run_commands": "curves errors files flags machine plans plots preflight problem processes",
     "training_commands": "flags run_commands targets",
     "curve_commands": "flags run_commands targets training_commands",
-    "record_commands": "curves errors files flags problem records report",
-    "ticket_commands": "errors files flags gaps machine ticket_report tickets",
+    "record_commands": "curves errors files flags problem records report streams",
+    "ticket_commands": (
+        "decimals errors files flags gaps interrupts machine stops ticket_report tickets"
+    ),
     "commands": (
         "answers audit_commands curve_commands flags machine preflight problem record_commands "
         "targets ticket_commands"
     ),
-    "cli": "commands errors",
+    "cli": "commands errors interrupts streams values",
+    "__main__": "cli",
 }
 MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
 
@@ -238,8 +258,8 @@ def test_only_the_disk_modules_open_files():
             for name in calls(module)
         )
 
-    # A ticket's bytes are packed by numpy's own writer, in memory; what `machine` reads is the
-    # system's word on processor and memory.
+    # A ticket's bytes are read by `files`; what `machine` reads is the system's word on processor
+    # and memory.
     disk = {"files", "records", "ticket_files", "machine"}
     assert {module for module in MAY_IMPORT if touches(module)} == disk
 

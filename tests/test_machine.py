@@ -40,7 +40,8 @@ def test_the_broken_compiler_is_refused(monkeypatch):
 
 
 def test_every_core_is_a_device():
-    code = "import os; from ltjax import machine; on = machine.devices('cpu')\n"
+    code = "import os; from ltjax import machine; machine.use_cores()\n"
+    code += "on = machine.devices('cpu')\n"
     code += "assert len(on) == len(os.sched_getaffinity(0)), on\n"
     code += "assert machine.devices('cpu') == on"
     subprocess.run([sys.executable, "-c", code], env=shell(), check=True)
@@ -190,6 +191,7 @@ def heard(*argv):
     return tuple(map(int, Path("heard").read_text().split()))
 
 
+@pytest.mark.slow
 def test_the_second_start_of_a_curve_compiles_nothing():
     line = [*SMALL, "--trials", "500", "--compile-cache", "programs"]
     compiled, found = heard(*line, "--out", "a.jsonl")

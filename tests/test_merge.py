@@ -59,7 +59,7 @@ def test_a_merged_record_holds_the_lines_of_all(shares, out):
     same(merged, records.load(shares))
     same(records.load([out]), merged)
     assert (merged.ranges, merged.missing) == (((0, 65),), ((65, 100),))
-    assert (merged.anytime, merged.environments) == (False, (HERE, ELSEWHERE))
+    assert (merged.anytime, merged.environments) == (True, (HERE, ELSEWHERE))
     # Each batch lies under the environment that it was run in.
     said = [(row["kind"], row.get("environment")) for row in rows(out)]
     ran = ("batch", None)
@@ -254,11 +254,11 @@ def test_plans_that_differ_stay_different(tmp_path, out, plans):
 
 def test_a_plan_without_batches_is_kept_and_is_no_look(tmp_path, out):
     a, b = tmp_path / "a", tmp_path / "b"
-    record(a, (0, 10), planned=30)
+    record(a, (0, 30), planned=30)
     record(b, planned=100, until=NARROW)
     merged = records.merge([a, b], out)
-    assert (merged.anytime, merged.until, merged.planned) == (False, (), (30, 100))
-    assert merged.missing == ((10, 100),)
+    assert (merged.anytime, merged.until, merged.planned) == (False, (), (30,))
+    assert [row.get("planned") for row in rows(out)] == [30, None, 100]
     same(records.load([out]), merged)
     before = out.read_bytes()
     records.merge([b, a], out)
@@ -273,13 +273,15 @@ def test_rules_are_kept_with_the_batches_run_under_them(tmp_path, out):
     merged = records.merge([a, b], out)
     assert (merged.anytime, merged.until) == (True, (SHORT,))
     assert [row.get("until") for row in rows(out) if row["kind"] == "plan"] == [SHORT, None]
-    assert not records.load([a]).anytime  # the control: the rule came from b alone
+    # The control: of the other trials alone all intervals are fixed ones.
+    assert record(out, (30, 100)).anytime
+    assert not record(tmp_path / "c", (0, 100)).anytime
 
 
 def test_a_line_that_two_files_hold_under_two_plans_was_run_under_both(tmp_path, out):
     """One may be a copy that was cut out of its record: neither plan is to be lost."""
     a, b = tmp_path / "a", tmp_path / "b"
-    record(a, (0, 10))
+    record(a, (0, 10), planned=10)
     record(b, (0, 10), planned=30, until=SHORT)
     assert not records.load([a]).anytime
     for paths in ([a, b], [b, a]):

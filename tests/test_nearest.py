@@ -1,6 +1,6 @@
 """The fused search against its definition: a loop over the drawn network in float64."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -47,14 +47,19 @@ def naive(W, A, target, width, kind):
     return found
 
 
+@cache
+def compiled(kind, **options):
+    """Once for all calls of the same shapes."""
+    return jax.jit(partial(getattr(nearest, kind), **options), static_argnums=1)
+
+
 def search(kind, target, trials, widths=WIDTHS, layer=0, **options):
     """Slots of some trials, trial axis first: [trial, width, rank, side, n_out, n_in]."""
     trials = jnp.asarray(trials, jnp.uint32)
     key = draws.trial_key(jnp.full_like(trials, 3), trials)
     target = jnp.asarray(target, jnp.float32)
     target = target[..., None] if target.ndim == 2 else jnp.moveaxis(target, 0, -1)
-    find = jax.jit(partial(getattr(nearest, kind), **options), static_argnums=1)
-    found = find(key, layer, target, jnp.asarray(widths, jnp.int32))
+    found = compiled(kind, **options)(key, layer, target, jnp.asarray(widths, jnp.int32))
     return nearest.Slots(*(np.moveaxis(np.asarray(x), -1, 0) for x in found))
 
 
@@ -94,7 +99,7 @@ def test_search_finds_what_the_definition_finds(kind, target):
                         continue
                     assert neuron == expected[rank][1]
                     exact = A[o, neuron] * W[neuron, i] - target[o, i]
-                    slack = nearest.RELATIVE * abs(exact) + nearest.ABSOLUTE
+                    slack = nearest.RELATIVE * abs(exact) + draws.ROUNDING
                     assert abs(error - exact) <= slack
 
 
@@ -109,7 +114,7 @@ def test_further_ranks_are_true_products_in_order_and_all_different():
             _, _, side, o, i = where
             neuron, error = got.neuron[t][tuple(where)], got.error[t][tuple(where)]
             exact = A[o, neuron] * W[neuron, i] - target[o, i]
-            assert abs(error - exact) <= nearest.RELATIVE * abs(exact) + nearest.ABSOLUTE
+            assert abs(error - exact) <= nearest.RELATIVE * abs(exact) + draws.ROUNDING
             assert (W[neuron, i] < 0) == side
     kept = np.where(
         got.neuron < 0, -1 - np.arange(nearest.POOLED_RANKS)[:, None, None, None], got.neuron
@@ -118,7 +123,7 @@ def test_further_ranks_are_true_products_in_order_and_all_different():
     assert np.all(np.diff(ordered, axis=2) != 0)
 
 
-@pytest.mark.parametrize(("kind", "target"), CASES)
+@pytest.mark.parametrize(("kind", "target"), [CASES[1], CASES[3], CASES[6]])
 def test_one_network_equals_the_same_one_in_a_crowd(kind, target):
     crowd = search(kind, target, np.arange(300))
     for trial in (0, 131, 299):
@@ -132,6 +137,7 @@ def test_each_network_may_have_a_target_of_its_own():
         assert_same(search("pooled", targets[t], [t]), (x[t : t + 1] for x in both))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blocks", "separate"])
 def test_one_side_alone_is_that_side_of_two(kind):
     target = np.array([[0.5, -0.2, 0.3], [0.1, 0.6, -0.4]])

@@ -28,6 +28,7 @@ def settled():
     return outcome, experiment.settle(ASKED, np.arange(TRIALS), *outcome)
 
 
+@pytest.mark.slow
 def test_the_tree_decides_what_the_ascent_leaves_open(settled):
     lower, upper = settled[1]
     inside = holds_inside(lower, upper, np.array(ASKED.grid.epsilons))
@@ -95,6 +96,7 @@ def test_a_tree_that_bounds_too_low_is_caught(monkeypatch):
     assert misjudged(0.99)[0] > 0
 
 
+@pytest.mark.slow
 def test_no_more_nodes_are_visited_than_there_may_be(monkeypatch):
     monkeypatch.setattr(network_host, "NODES", 2)
     pairs = near_pairs((2, 3, 4, 1), 6, eta=0.3)
@@ -128,6 +130,7 @@ def test_the_known_answer_check_looks_at_the_tree(settled):
 WORDS = "--dim 6 --hidden 6 --blocks 6 12 34 --epsilon 0.5 0.3 --constructions separate"
 
 
+@pytest.mark.slow
 def test_a_curve_of_the_tree_alone_is_told_and_keeps_its_proved_bound(tmp_path, capsys):
     out = tmp_path / "tree.jsonl"
     words = f"curve network {WORDS} --rules tree --trials {TRIALS} --quiet --out {out}"

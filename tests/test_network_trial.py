@@ -1,6 +1,7 @@
 """Whole networks: slots by their definition, brackets against points, counts against theory."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import jax
@@ -35,16 +36,20 @@ def pruned(problem, trials):
     )
     target = tuple(jnp.asarray(w, jnp.float32) for w in problem.weights)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: experiment.trial(key, target, widths, problem.config)
-    return [np.asarray(x) for x in jax.jit(jax.vmap(find))(*keys)]
+    return [np.asarray(x) for x in compiled(keys, target, widths, problem.config)]
+
+
+@partial(jax.jit, static_argnums=3)
+def compiled(keys, target, widths, config):
+    return jax.vmap(lambda *key: experiment.trial(key, target, widths, config))(*keys)
 
 
 @pytest.fixture(scope="module")
 def found():
     """Brackets of the device, tickets and settled brackets of all TRIALS."""
-    lower, upper, neurons, points = pruned(SMALL, TRIALS)
-    settled = experiment.settle(SMALL, TRIALS, lower, upper, neurons, points)
-    return lower, upper, neurons, settled, points
+    lower, upper, neurons, *others = pruned(SMALL, TRIALS)
+    settled = experiment.settle(SMALL, TRIALS, lower, upper, neurons, *others)
+    return lower, upper, neurons, settled, *others
 
 
 def tickets(neurons):
@@ -152,6 +157,7 @@ def test_settling_leaves_open_what_lies_between_two_proved_bounds_alone(found):
     assert 0 < inside.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_one_network_equals_the_same_one_in_a_crowd():
     crowd = pruned(SMALL, np.arange(40))
     for trial in (0, 17, 39):
@@ -165,25 +171,25 @@ def test_one_network_equals_the_same_one_in_a_crowd():
 
 
 def test_the_check_passes_what_is_right_and_refuses_what_is_not(found):
-    lower, upper, neurons, _, points = found
-    experiment.check(SMALL, TRIALS, lower, upper, neurons, points)
+    lower, upper, neurons, _, *others = found
+    experiment.check(SMALL, TRIALS, lower, upper, neurons, *others)
     for c in range(len(NAMES)):
         for high in (0.5 * lower, lower - 0.1):
             wrong = upper.copy()
             wrong[:, c] = np.minimum(high[:, c], 0.4 * lower[:, c])
             with pytest.raises(WrongKernelError, match=NAMES[c]):
-                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons, points)
+                experiment.check(SMALL, TRIALS, np.zeros_like(lower), wrong, neurons, *others)
         wrong = lower.copy()
         wrong[:, c] = 3 * upper[:, c] + 0.5
         with pytest.raises(WrongKernelError, match=NAMES[c]):
-            experiment.check(SMALL, TRIALS, wrong, upper, neurons, points)
+            experiment.check(SMALL, TRIALS, wrong, upper, neurons, *others)
 
 
 def test_the_check_refuses_tickets_of_other_neurons(found):
-    lower, upper, neurons, _, points = found
+    lower, upper, neurons, _, *others = found
     shifted = np.where(neurons >= 0, (neurons + 1) % 9, neurons)
     with pytest.raises(WrongKernelError, match="sup"):
-        experiment.check(SMALL, TRIALS, lower, upper, shifted, points)
+        experiment.check(SMALL, TRIALS, lower, upper, shifted, *others)
 
 
 # Counts.
@@ -230,6 +236,7 @@ def test_slot_success_is_the_curve_of_theory(measured, name):
     assert np.all(wrong.lower[seen] > high[seen])
 
 
+@pytest.mark.slow
 def test_success_of_the_supremum_keeps_its_proved_bound():
     problem = replace(
         TINY,
@@ -252,6 +259,7 @@ def test_success_of_the_supremum_keeps_its_proved_bound():
         assert np.any(certified[sup] > certified[names.index(f"{family}/tight")] + trials // 4)
 
 
+@pytest.mark.slow
 def test_on_the_line_every_trial_is_decided_by_its_two_ends():
     problem = Problem(
         config=Network(sizes=(1, 2, 1), constructions=("blocks",), rules=("sup",)),
@@ -261,8 +269,8 @@ def test_on_the_line_every_trial_is_decided_by_its_two_ends():
         experiment="network",
     )
     trials = np.arange(64, dtype=np.uint32)
-    lower, upper, neurons, points = pruned(problem, trials)
-    settled = experiment.settle(problem, trials, lower, upper, neurons, points)
+    lower, upper, neurons, *others = pruned(problem, trials)
+    settled = experiment.settle(problem, trials, lower, upper, neurons, *others)
     values = np.zeros(upper.shape)
     for n, k in np.ndindex(64, 2):
         pair = network_host.pair_of(problem, trials[n : n + 1], neurons[n : n + 1, 0, k])
@@ -273,21 +281,30 @@ def test_on_the_line_every_trial_is_decided_by_its_two_ends():
         assert 5 < np.sum(values <= epsilon) < 123
 
 
+FEW = 48
+ONE = replace(SMALL, config=Network(sizes=(3, 4, 2), constructions=("separate",)))
+
+
 @pytest.fixture(scope="module")
 def whole():
-    return counts(SMALL, (0, 96))
+    return counts(ONE, (0, FEW), lanes=16)
 
 
-def test_counts_do_not_depend_on_lanes_ranges_devices_and_grid(whole):
-    def same(other, expected=whole):
-        for a, b in zip(other, expected, strict=True):
-            np.testing.assert_array_equal(a, b)
+def same(other, expected):
+    for a, b in zip(other, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
-    same(counts(SMALL, (0, 96), lanes=33))
-    same(counts(SMALL, (0, 40), (40, 96)))
-    same(counts(SMALL, (0, 96), on=CPU[:2], lanes=20))
-    some = replace(SMALL, grid=Grid(widths=(9, 150), epsilons=SMALL.grid.epsilons))
-    same(counts(some, (0, 96))[:2], [x[:, [1, 3]] for x in whole[:2]])
-    one = replace(SMALL, config=Network(sizes=(3, 4, 2), constructions=("separate",)))
-    same(counts(one, (0, 96))[:2], [x[3:] for x in whole[:2]])
-    assert np.any(counts(replace(SMALL, seed=22), (0, 96))[0] != whole[0])
+
+@pytest.mark.slow
+def test_counts_do_not_depend_on_lanes_ranges_and_devices(whole):
+    same(counts(ONE, (0, FEW), lanes=17), whole)
+    same(counts(ONE, (0, 20), (20, FEW), lanes=16), whole)
+    same(counts(ONE, (0, FEW), on=CPU[:2], lanes=10), whole)
+    assert np.any(counts(replace(ONE, seed=22), (0, FEW), lanes=16)[0] != whole[0])
+
+
+@pytest.mark.slow
+def test_counts_do_not_depend_on_the_other_widths_and_constructions(whole):
+    some = replace(ONE, grid=Grid(widths=(9, 150), epsilons=SMALL.grid.epsilons))
+    same(counts(some, (0, FEW), lanes=16)[:2], [x[:, [1, 3]] for x in whole[:2]])
+    same([x[3:] for x in counts(SMALL, (0, FEW), lanes=16)[:2]], whole[:2])

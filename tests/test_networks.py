@@ -17,7 +17,11 @@ TRIALS = np.array([0, 1, 2, 3, 77, 1000, 2**31, 2**32 - 1], np.uint32)
 TARGETS = {1: (0.7,), 2: (0.55, -0.2), 3: (0.5, -0.2, 0.02), 5: (0.4, -0.3, 0.2, 0.03, -0.1)}
 
 
-@pytest.fixture(scope="module", params=TARGETS, ids="dim {}".format)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(d, marks=[pytest.mark.slow] if d in (1, 3) else []) for d in TARGETS],
+    ids="dim {}".format,
+)
 def pruned(request):
     """A problem, and its settled brackets and tickets in all TRIALS."""
     problem = Problem(
@@ -29,8 +33,9 @@ def pruned(request):
     keys = draws.trial_key(jnp.full(len(TRIALS), 21, jnp.uint32), jnp.asarray(TRIALS))
     target = jnp.asarray(problem.target, jnp.float32)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: neuron.trial(key, target, widths, problem.config)
-    outcome = [np.asarray(x) for x in jax.jit(jax.vmap(find))(*keys)]
+    find = lambda widths, *key: neuron.trial(key, target, widths, problem.config)
+    found = jax.jit(jax.vmap(find, in_axes=(None, 0, 0)))(widths, *keys)
+    outcome = [np.asarray(x) for x in found]
     lower, upper = neuron.settle(problem, TRIALS, *outcome)
     return problem, lower, upper, outcome[2]
 

@@ -26,8 +26,9 @@ def pruned(problem, trials):
     keys = draws.trial_key(jnp.full(len(trials), problem.seed, jnp.uint32), jnp.asarray(trials))
     target = jnp.asarray(problem.target, jnp.float32)
     widths = jnp.asarray(problem.grid.widths, jnp.int32)
-    find = lambda *key: neuron.trial(key, target, widths, problem.config)
-    return neuron.Outcome(*map(np.asarray, jax.jit(jax.vmap(find))(*keys)))
+    find = lambda widths, *key: neuron.trial(key, target, widths, problem.config)
+    found = jax.jit(jax.vmap(find, in_axes=(None, 0, 0)))(widths, *keys)
+    return neuron.Outcome(*map(np.asarray, found))
 
 
 def drawn(dim):
@@ -70,7 +71,11 @@ def suprema(problem, trial, tickets):
     return {f"{f}/sup": brute_force(target, e) for f, e in zip(families, errors, strict=True)}
 
 
-@pytest.fixture(scope="module", params=TARGETS, ids="dim {}".format)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(d, marks=[pytest.mark.slow] if d in (1, 3) else []) for d in TARGETS],
+    ids="dim {}".format,
+)
 def case(request):
     """Problem, outcome, settled lower and upper, and the exact values; NaN where not computed."""
     problem, outcome = drawn(request.param)

@@ -180,6 +180,7 @@ def test_a_rule_tried_after_each_batch_would_stop_elsewhere():
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 7, 100]), st.integers(0, 9)), max_size=6))
+@pytest.mark.slow
 def test_kills_do_not_move_the_stopping_point(killed):
     verdicts, rule = stream(6, RATES), plans.until(PROBLEM, failures=40, at=AT)
     log = counted(verdicts)
@@ -287,11 +288,13 @@ def ever_missed(interval, trials):
     return missed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [(0.14, None), (None, 100), (0.14, 70)])
 def test_the_anytime_interval_survives_the_rule(rule):
     assert misses(plans.until(PROBLEM, *rule, AT), stats.anytime, 300) < ALARM
 
 
+@pytest.mark.slow
 def test_the_anytime_interval_survives_any_rule_and_the_fixed_one_does_not():
     # The design first: the fixed interval hardly ever escapes the alarm.
     trials = 700

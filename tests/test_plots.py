@@ -25,6 +25,7 @@ from ltjax.tally import Tally
 
 WIDTHS = (16, 64, 128, 1024, 4096)
 SUFFIXES = (".pdf", ".svg", ".png")
+TWO_PLANS = {"planned": (200, 300), "anytime": True}
 
 
 def tally(
@@ -92,7 +93,7 @@ def words(picture):
 
 def ordinary():
     """A figure with something of everything: records, panels, gaps, lemmas, all kinds of lines."""
-    one, other = tally(undecided=90), tally(widths=(50, 500), trials=300, anytime=True, seed=8)
+    one, other = tally(undecided=90), tally(widths=(50, 500), trials=300, seed=8, **TWO_PLANS)
     kinds = (("exact", "blocks/tight"), ("bracket", "blocks/sup"), ("lower", "blocks/sup"))
     first = Series(
         label="one",
@@ -209,7 +210,7 @@ def test_legend_names_methods_lines_and_records_once():
         assert text.count(phrase) == 1, phrase
     for phrase in (
         "one: d = 2, 1,000 trials, seed 7",
-        "300 trials, extended after looking, seed 8",
+        "300 trials, run by more than one plan, anytime intervals, seed 8",
     ):
         assert phrase in text
     # 2 panels, 3 epsilons, 2 records.
@@ -284,10 +285,16 @@ def test_equal_figures_are_equal_bytes_and_settings_do_not_matter():
 
 def test_equal_bytes_in_every_process(tmp_path):
     odd = tmp_path / "matplotlibrc"
-    odd.write_text("font.size: 23\nsvg.hashsalt: other\nlines.linewidth: 9\nsavefig.dpi: 30\n")
+    odd.write_text(
+        "font.size: 23\nsvg.hashsalt: other\nlines.linewidth: 9\nsavefig.dpi: 30\n"
+        "text.usetex: True\nsavefig.bbox: tight\nfont.family: serif\n"
+    )
     here = Path(__file__).parent
-    code = "import test_plots; print(*test_plots.digests())"
-    for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(odd)}):
+    code = "import ltjax.plots, test_plots; print(*test_plots.digests())"
+    for extra in (
+        {"PYTHONHASHSEED": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"PYTHONHASHSEED": "2", "MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(odd)},
+    ):
         path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, **extra}
         command = [sys.executable, "-c", code]

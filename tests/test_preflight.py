@@ -36,6 +36,7 @@ def soon(monkeypatch, few):
     monkeypatch.setattr(targets, "neuron", lambda: few)
 
 
+@pytest.mark.slow
 def test_the_machine_is_told(capfd, soon, here):
     assert call("check", "--device", "cpu") == 0
     said, told = capfd.readouterr()
@@ -60,7 +61,7 @@ def test_a_count_that_is_off_by_one_is_told(capfd, monkeypatch, soon, place):
     wrong = np.array(preflight.GOLDEN)
     wrong[place] += 1
     monkeypatch.setattr(preflight, "GOLDEN", wrong.tolist())
-    assert call("check", "--compile-cache", "none") == 2
+    assert call("check", "--compile-cache", "none") == 70
     said, told = capfd.readouterr()
     assert "known answers" not in said
     message = "ltjax: the compiled kernel of a neuron is wrong: 300 trials give other counts .*\n"
@@ -114,7 +115,8 @@ def test_what_is_recorded_is_not_run_again(few, steady):
 
 def test_memory_is_what_the_program_is_given(few, steady):
     full = preflight.dry_run(few, 20_000, memory=2.0).splitlines()
-    assert full[4] == f"memory: 0 MiB of {2048 // len(machine.devices()):,} for a step on each"
+    room = f"{2048 // len(machine.devices()):,}"
+    assert re.fullmatch(rf"memory: \d MiB of {room} for a step on each", full[4])
     lanes = re.compile(r"devices: .*, (\d+) trials abreast on each")
     some = preflight.dry_run(few, 20_000, memory=2e-5).splitlines()
     before, after = (int(lanes.fullmatch(lines[3])[1]) for lines in (full, some))

@@ -95,6 +95,7 @@ def test_four_processes_are_as_one(capfd):
     assert assert_as_one(capfd, 4, *SMALL, "--trials", "30011").trials == 30011
 
 
+@pytest.mark.slow
 def test_a_rule_stops_two_processes_where_it_stops_one(capfd):
     line = [*SMALL, "--until-failures", "5000", *NEVER]
     # 5000 failures at a success of 0.063 take 5,338 trials; the next look is at 5,632.
@@ -147,6 +148,7 @@ def pair():
     ended(team)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_ends_the_run_and_loses_nothing(pair, capfd):
     pair[1].kill()
     (code, said, told), (killed, *_) = ended(pair, 20)
@@ -164,7 +166,7 @@ def test_the_first_process_killed_ends_the_run_and_loses_nothing(pair, capfd):
     assert_completed(capfd)
 
 
-@pytest.mark.parametrize("notified", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("notified", [pytest.param(n, marks=pytest.mark.slow) for n in range(2)])
 def test_a_notice_of_preemption_ends_all_in_order(pair, capfd, notified):
     pair[notified].send_signal(signal.SIGTERM)
     told = f"ltjax: interrupted; {LATER}\n"

@@ -50,6 +50,7 @@ def test_the_audit_is_current(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == table
 
 
+@pytest.mark.slow
 def test_the_digits_ticket_is_what_is_said_of_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     script = runpy.run_path(str(ROOT / "scripts" / "digits_target.py"))["main"]
@@ -92,6 +93,7 @@ def test_the_findings_are_what_theory_says():
         assert f"{number:,}" in finding
 
 
+@pytest.mark.slow
 def test_scripts_draw_at_toy_size(tmp_path, capsys):
     for name, words in {"width_curve.py": ["--trials", "40", "--dims", "2"]}.items():
         main = runpy.run_path(str(ROOT / "scripts" / name))["main"]

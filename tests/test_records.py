@@ -94,7 +94,7 @@ def test_round_trip(path):
     assert read.missing == ((25, 40), (50, 100))
     assert (read.settled, read.seconds, read.problem) == (3, 0.75, PROBLEM)
     assert (read.planned, read.environments) == ((100,), (HERE,))
-    assert (read.anytime, read.until) == (False, ())
+    assert (read.anytime, read.until) == (True, ())  # as part of a plan
     assert np.all(read.certified + read.refuted + read.undecided + read.invalid == read.trials)
 
 
@@ -124,38 +124,12 @@ def test_resume_runs_what_is_missing(path, tmp_path):
 
 @pytest.mark.parametrize(("planned", "environment"), [(30, HERE), (20, HERE), (30, ELSEWHERE)])
 def test_a_run_that_finds_nothing_to_do_writes_nothing(path, planned, environment):
-    record(path, (0, 30), planned=30)
+    assert not record(path, (0, 30), planned=30).anytime
     before = path.read_bytes(), path.stat().st_mtime_ns
     with records.Log(path, PROBLEM, planned, environment) as log:
         assert log.missing(planned) == []
+        assert not log.tally.anytime
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-
-
-def test_a_raised_plan_is_seen_and_a_lowered_one_is_not(path):
-    assert not record(path, (0, 10), planned=20).anytime
-    lowered = record(path, (10, 15), planned=15)
-    assert (lowered.planned, lowered.anytime) == ((20,), False)
-    raised = record(path, (15, 50), planned=50)
-    assert (raised.planned, raised.anytime) == ((20, 50), True)
-    same(records.load([path]), raised)
-    assert [row["kind"] for row in rows(path)] == ["header", "batch", "batch", "plan", "batch"]
-
-
-def test_a_plan_raised_before_the_first_trial_is_no_look(path):
-    record(path, planned=20)
-    assert not record(path, (0, 50), planned=50).anytime
-    assert not records.load([path]).anytime
-
-
-def test_a_plan_raised_and_not_yet_run_by_is_no_extension(path):
-    """What is counted was planned before; the line is what a kill before the first batch leaves."""
-    record(path, (0, 10), planned=10)
-    row = {"kind": "plan", "planned": 50, "environment": HERE}
-    path.write_bytes(path.read_bytes() + sealed(row))
-    assert not records.load([path]).anytime
-    assert records.load([path]).missing == ((10, 50),)
-    assert record(path, (10, 20), planned=50).anytime
-    assert [row["kind"] for row in rows(path)] == ["header", "batch", "plan", "batch"]
 
 
 def test_a_lower_plan_in_a_file_is_the_one_its_batches_were_run_by(path):
@@ -163,12 +137,12 @@ def test_a_lower_plan_in_a_file_is_the_one_its_batches_were_run_by(path):
     record(path, (0, 10))
     lower = sealed({"kind": "plan", "planned": 30, "environment": HERE})
     path.write_bytes(path.read_bytes() + lower)
-    assert not records.load([path]).anytime
+    assert records.load([path]).planned == (100,)  # as nothing was run by the other yet
     path.write_bytes(path.read_bytes() + sealed(LINE | {"start": 20, "stop": 30}))
     read = records.load([path])
     assert (read.planned, read.anytime, read.missing) == ((100, 30), True, ((10, 20), (30, 100)))
     record(path, (30, 40), planned=50)
-    assert [row.get("planned") for row in rows(path)] == [100, None, 30, None, 100, None]
+    assert [row.get("planned") for row in rows(path)] == [100, None, 30, None, 50, None]
     path.write_bytes(path.read_bytes() + lower + sealed(LINE | {"start": 50, "stop": 60}))
     with pytest.raises(InputError, match="line 8: trials must be a range within 0 to 30, the plan"):
         records.load([path])
@@ -199,7 +173,7 @@ def test_a_rule_once_run_by_is_never_forgotten(path):
 
 def test_a_rule_under_which_nothing_was_run_changes_nothing(path):
     record(path, until=NARROW)
-    fixed = record(path, (0, 10))
+    fixed = record(path, (0, 100))
     assert (fixed.until, fixed.anytime) == ((), False)
     before = path.read_bytes()
     assert not record(path, until=SHORT).anytime
@@ -208,7 +182,7 @@ def test_a_rule_under_which_nothing_was_run_changes_nothing(path):
 
 def test_memory_knows_its_rule_as_a_record_does(path):
     with records.Memory(PROBLEM, 100, NARROW) as log:
-        assert (log.tally.until, log.tally.anytime) == ((), False)
+        assert log.tally.until == ()
         log.append(batch(0, 10))
         in_memory = log.tally
     same(replace(in_memory, environments=(HERE,)), record(path, (0, 10), until=NARROW))
@@ -232,15 +206,9 @@ def test_every_change_of_environment_is_written(path):
     kinds = [(row["kind"], row.get("environment")) for row in rows(path)]
     changes = [("plan", ELSEWHERE), ("batch", None), ("plan", HERE), ("batch", None)]
     assert kinds[2:] == [*changes, ("batch", None)]
-    assert (last.environments, last.planned, last.anytime) == ((HERE, ELSEWHERE), (100,), False)
+    assert (last.environments, last.planned) == ((HERE, ELSEWHERE), (100,))
     same(records.load([path]), last)
-
-
-def test_a_plan_never_falls(path):
-    record(path, (0, 10), planned=50)
-    record(path, (10, 20), planned=30, environment=ELSEWHERE)
-    assert [row.get("planned") for row in rows(path)] == [50, None, 50, None]
-    assert not record(path, (40, 50), planned=30, environment=ELSEWHERE).anytime
+    assert not record(path, (40, 100), environment=ELSEWHERE).anytime
 
 
 def test_a_torn_end_is_dropped_wherever_it_is_cut(path, lines):
@@ -295,7 +263,7 @@ def test_files_of_one_problem_add_up(tmp_path):
     np.testing.assert_array_equal(both.certified, in_one.certified)
     np.testing.assert_array_equal(both.refuted, in_one.refuted)
     assert (both.ranges, both.missing, both.planned) == (((0, 30),), ((30, 100),), (100,))
-    assert (both.environments, both.anytime) == ((HERE, ELSEWHERE), False)
+    assert (both.environments, both.anytime) == ((HERE, ELSEWHERE), True)
     same(records.load([a, b, a, b]), both)
 
 
@@ -663,11 +631,13 @@ def test_criteria_by_name(path):
 def test_csv(path):
     read = record(path, (0, 10))
     header, *table = records.to_csv(read).splitlines()
-    assert header == "criterion,width,epsilon,certified,refuted,undecided,invalid,trials"
+    assert header == "criterion,width,epsilon,certified,refuted,undecided,invalid,trials,intervals"
     assert len(table) == 16
     counted = batch(0, 10)
     c, r = counted.certified[1, 1, 0], counted.refuted[1, 1, 0]
-    assert table[6] == f"blocks/tight,16,0.2,{c},{r},{10 - c - r},0,10"
+    assert table[6] == f"blocks/tight,16,0.2,{c},{r},{10 - c - r},0,10,anytime"
+    whole = records.to_csv(record(path, (10, 100)))
+    assert all(row.endswith(",0,100,fixed") for row in whole.splitlines()[1:])
 
 
 def test_write_atomic(path, tmp_path):
@@ -696,7 +666,7 @@ def test_a_failed_replacement_leaves_the_old_file(tmp_path, monkeypatch):
     figure = tmp_path / "width.png"
     records.write_atomic(figure, b"old")
     monkeypatch.setattr(files.os, "fsync", failing_fsync)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device"):
         records.write_atomic(figure, b"new")
     assert figure.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [figure]

@@ -154,8 +154,8 @@ def planted(fault):
     """A lift with one rule too many or another sign."""
     true = lift.lift
 
-    def wrong(pair, unit, norm="l2"):
-        asked = true(pair, unit, norm)
+    def wrong(*asked_for):
+        asked = true(*asked_for)
         low, high = asked.low.copy(), asked.high.copy()
         f, f_off, g, g_off, *_ = lift.rows(asked.layers)[0]
         (i, j), scales = asked.slopes
@@ -218,6 +218,7 @@ def test_one_input():
     assert np.all(bounds >= ends)
 
 
+@pytest.mark.slow
 def test_eight_inputs_against_mixed_integer_optimisation():
     pairs = near_pairs((8, 8, 1), len(EXACT))
     ratios = relaxation.upper(pairs) / EXACT

@@ -1,6 +1,7 @@
 """The scripts that measure scale, at toy size; and each of them sees what it is there to see."""
 
 import random
+import re
 import resource
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,8 @@ from ltjax.errors import InputError
 from ltjax.records import Log
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +36,13 @@ def test_every_layout_counts_the_same(capsys):
     said = capsys.readouterr().out.splitlines()
     lines = [line for line in said if " trials  " in line]
     assert len({line.split()[-1] for line in lines[1:4]} | {"same"}) == 1
-    assert len(lines) == 6
-    assert [line.count(" 6,000 trials ") for line in lines] == [1] * 6
-    assert said[-2:] == [
-        "another jax: not compared, as no --other interpreter was named",
-        "the same counts in every layout",
-    ]
+    assert len(lines) == 7
+    assert [line.count(" 6,000 trials ") for line in lines] == [1] * 7
+    *_, plain, older, told, last = said
+    assert re.fullmatch(r"  2 devices +[\d,]+ bytes   [0-9a-f]{16}  all others.*", plain)
+    assert re.fullmatch(r"  up to AVX2 +[\d,]+ bytes   [0-9a-f]{16}  same", older)
+    assert told == "another jax: not compared, as no --other interpreter was named"
+    assert last == "the same in every layout"
 
 
 def test_a_layout_that_counts_otherwise_is_seen(capsys, monkeypatch):
@@ -52,7 +56,7 @@ def test_a_layout_that_counts_otherwise_is_seen(capsys, monkeypatch):
 
     planted = {"fewer": fewer, "reseeded": reseeded, "1 device": partial(layouts.plain, devices=1)}
     monkeypatch.setattr(layouts, "layouts", lambda quick, other: planted)
-    assert layouts.main(["--quick", "--other", "python"]) == 1
+    assert layouts.main(["--quick", "--part", "neuron", "--other", "python"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in said[2:5]] == ["DIFFERENT", "DIFFERENT", "same"]
     assert "5,999" in said[2]

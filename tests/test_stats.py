@@ -69,6 +69,13 @@ def test_anytime_ends_where_the_martingale_reaches_its_bar():
         np.testing.assert_allclose(log_martingale, -np.log(alpha), rtol=1e-9)
 
 
+def test_anytime_ends_are_rounded_outward():
+    s, n = np.arange(1, 200), 200
+    bar = log_mixture(s, n) + np.log(0.05)
+    for end in stats.anytime(s, n, 0.05):
+        assert np.all(special.xlogy(s, end) + special.xlog1py(n - s, -end) < bar)
+
+
 def ever_missed(interval, p, looks, alpha):
     """P(p lies outside the interval after some trial 1, ..., looks), by dynamic programming."""
     alive, missed = np.ones(1), 0.0
@@ -135,6 +142,14 @@ def test_width_interval_where_it_does_not():
     assert stats.width_interval([10, 20], band, 0.9) == (None, 21, None)
     assert stats.width_interval([10, 20], band, 0.52) == (20, None, 20)
     assert stats.width_interval([10, 20], band, 0.4) == (10, None, 10)
+
+
+def test_an_end_at_the_level_reaches_it():
+    levels = [np.array([at, 0.9, 1.0]) for at in (0.5, 0.4)]
+    high = stats.Band(*levels, np.array([0.9, 0.9, 1.0]))
+    assert stats.width_interval([10, 20, 30], high, 0.9) == (20, None, 20)
+    below = high._replace(high=np.nextafter(high.high, 0.0))
+    assert stats.width_interval([10, 20, 30], below, 0.9) == (20, 21, 20)
 
 
 def test_width_interval_covers():

@@ -41,6 +41,7 @@ def agree(odds, failure):
     return np.abs(odds.failure - failure) <= ERRORS * odds.error + ROUNDING * failure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construction", ["blocks", "shared"])
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_tail_is_that_of_the_exact_law(construction, name):
@@ -56,6 +57,7 @@ def test_the_tail_is_that_of_the_exact_law(construction, name):
     assert right[-1] < 1e-12 < right[-2] < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construction", ["blocks", "shared"])
 def test_the_error_is_that_of_many_repetitions(construction):
     weights, eta = TARGETS["uneven"]
@@ -70,6 +72,7 @@ def test_the_error_is_that_of_many_repetitions(construction):
     assert np.all(np.abs(np.mean(scores, axis=0)) < 5 / np.sqrt(60))
 
 
+@pytest.mark.slow
 def test_a_coarse_tolerance_where_failure_is_common():
     # The number of empty slots varies most here; emptying one in every network would show.
     weights, eta = np.full(16, 0.25), 0.225

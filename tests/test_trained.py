@@ -21,6 +21,7 @@ from ltjax.training import imp, mlp, popup
 
 SEED, TRIALS = 3, 8
 EXPERIMENTS = {"imp": winning, "popup": strong}
+BOTH = ["popup", pytest.param("imp", marks=pytest.mark.slow)]
 
 
 def toy():
@@ -108,7 +109,8 @@ def verdicts(experiment, within):
     return np.sum(within(lost(experiment)[..., None], epsilons), axis=0)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", BOTH)
 def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     certified, refuted = counts(experiment, (0, TRIALS))
     np.testing.assert_array_equal(certified, verdicts(experiment, np.less_equal))
@@ -118,6 +120,7 @@ def test_counts_are_those_of_the_kernels_and_a_tie_is_certified(experiment):
     assert (certified != verdicts(experiment, np.less)).any()
 
 
+@pytest.mark.slow
 def test_a_ticket_that_stops_later_is_no_winner():
     tickets, winners = lost("imp")[:, 2:4], lost("imp")[:, :2]
     assert (winners >= tickets).all()
@@ -130,14 +133,14 @@ def test_accuracy_lost_is_divided_in_float64():
     np.testing.assert_array_equal(share, [[[0.05, 0.15, 0.35, -0.1, np.nan, 1.0]]])
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", BOTH)
 def test_counts_do_not_depend_on_the_ranges(experiment):
     whole, cut = counts(experiment, (0, TRIALS)), counts(experiment, (5, TRIALS), (0, 1), (1, 5))
     np.testing.assert_array_equal(whole, cut)
     assert (np.array(whole) != counts(experiment, (TRIALS, 2 * TRIALS))).any()
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", BOTH)
 def test_networks_do_not_depend_on_how_many_are_trained_beside_them(experiment):
     assert program(experiment).lanes != TRIALS
     found, _ = program(experiment).step(0)
@@ -184,6 +187,7 @@ def outcome(request):
     return lambda **parts: check(*found._replace(**parts)), found
 
 
+@pytest.mark.slow
 def test_a_sound_kernel_passes(outcome):
     check, found = outcome
     check()
@@ -234,6 +238,7 @@ def test_a_network_that_never_had_a_loss_is_no_network_to_be_held_against():
     np.testing.assert_array_equal(trained.right(found, 20), [10.0, 11.0, 14.0])
 
 
+@pytest.mark.slow
 def test_a_trial_that_leaves_the_numbers_is_invalid():
     """Without it both networks would be their starts, and lose nothing against one another."""
     wild = targets.popup(toy(), (2,), (1.0,), (0.4, 0.05), SEED, steps=20, batch=4, rate=1e38)

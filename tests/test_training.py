@@ -159,6 +159,7 @@ def descents():
     return start, [run(EVERY * i, np.float32(0.05)) for i in range(5)], run
 
 
+@pytest.mark.slow
 def test_a_descent_is_stopped_where_its_held_out_loss_was_lowest():
     start, parts, _ = descents()
     losses = [held_loss(part.last, toy()) for part in parts[1:]]
@@ -260,12 +261,14 @@ def retrained(trial, start, steps, mask=None):
     return one_descent(steps)(key(trial), tuple(map(jnp.asarray, start)), tuple(mask))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewind", CONFIGS)
 def test_tickets_are_masks_and_start_where_they_should(rewind):
     check_masks(sound(rewind))
     check_rewound(sound(rewind), rewind)
 
 
+@pytest.mark.slow
 def test_a_layer_without_its_mask_is_caught():
     outcome = sound(0)
     first, second = outcome.ticket.last
@@ -274,6 +277,7 @@ def test_a_layer_without_its_mask_is_caught():
         check_masks(outcome._replace(ticket=outcome.ticket._replace(last=leaked)))
 
 
+@pytest.mark.slow
 def test_a_ticket_that_is_not_rewound_is_caught(monkeypatch):
     descend = mlp.descend
 
@@ -305,6 +309,7 @@ def raced():
     return outcome.ticket.accuracy[:, 1], outcome.random.accuracy[:, 1]
 
 
+@pytest.mark.slow
 def test_winning_tickets_beat_random_ones():
     ticket, random = raced()
     assert wins(ticket, random) >= WINS
@@ -337,6 +342,7 @@ def popped_briefly():
     return popped(WIDTH, (4, 6), SHORT, 8, toy(), keep=0.3)
 
 
+@pytest.mark.slow
 def test_edge_popup_leaves_the_weights_as_drawn():
     outcome = popped_briefly()
     check_frozen(outcome, (4, 6), 0.3)
@@ -353,6 +359,7 @@ def test_scores_that_leak_into_the_weights_are_caught():
         check_frozen(outcome._replace(layers=leaked), (4, 6), 0.3)
 
 
+@pytest.mark.slow
 def test_edge_popup_is_better_in_wider_networks_and_not_by_luck():
     twice = np.arange(2 * len(TRIALS))
     wide = popped(64, TRIALS, 40, 32, digits()).accuracy
@@ -441,6 +448,7 @@ def test_flips_end_where_no_flip_of_one_or_two_neurons_gains():
                 assert abs(e[n, side, o, at]) <= least + 1e-6
 
 
+@pytest.mark.slow
 def test_no_slot_of_flips_errs_by_more_than_the_proof_s():
     ours, theirs = slot_errors(found(sparse_target.flips)), proved()
     for one, other in zip(ours, theirs, strict=True):

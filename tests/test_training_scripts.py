@@ -10,6 +10,9 @@ from ltjax import networks
 from ltjax.records import load
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+pytestmark = pytest.mark.slow
+
 WORDS = ["--set", "wine", "--widths", "4", "--strong-widths", "4", "--blocks", "5"]
 WORDS += ["--steps", "40", "--seeds", "3"]
 

@@ -6,7 +6,7 @@ linear between angles at which some neuron switches.
 
 import numpy as np
 
-from ltjax import networks, theory
+from ltjax import decimals, networks, theory
 from ltjax.claims.algebra import all_masks, one_input_a_neuron, two_an_input
 from ltjax.claims.findings import (
     LEVEL,
@@ -124,8 +124,8 @@ def _existence(size, seed: int, subject, count: Count) -> Finding:
         (low, high), (_, top) = (clopper_pearson(n, draws, share) for n in (more, less))
         says = f"k = {width}: some mask does, against the construction's {less} of {draws}"
         holds = True if low > top else None
-        ends = float(low), float(high), holds
-        beyond.append(bounded(says, f"above {top:.3g}", more / draws, *ends))
+        ends, most = (float(low), float(high), holds), decimals.above(float(top), 3)
+        beyond.append(bounded(says, f"above {most}", more / draws, *ends))
         found.append(more)
         built.append(less)
     lines = [

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltjax import curves, stats
+from ltjax import curves, decimals, stats
 from ltjax.problem import Problem
 from ltjax.stats import Numbers
 from ltjax.tally import Tally
@@ -168,7 +168,9 @@ def at_least(
     low, high = _ends(successes, successes + undecided, trials, alpha)
     holds = True if low >= level else False if high < level else None
     measured = f"{successes:,} of {trials:,}"
-    return Check(says, f"at least {_text(level)}", measured, _span(low, high), holds)
+    # What was asked for is a short number, what was proved a long one.
+    least = min(decimals.exact(level), decimals.below(level, 4), key=len)
+    return Check(says, f"at least {least}", measured, _span(low, high), holds)
 
 
 def bounded(
@@ -213,7 +215,7 @@ def _text(value: object) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return f"{low:.3g} to {high:.3g}"
+    return f"{decimals.below(low, 3)} to {decimals.above(high, 3)}"
 
 
 # Figures, as plain data.

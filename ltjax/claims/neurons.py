@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ltjax import targets, theory
+from ltjax import decimals, targets, theory
 from ltjax.claims.findings import (
     LEVEL,
     Check,
@@ -63,7 +63,7 @@ def _subnetwork(size, seed: int, subject, count: Count) -> Finding:
     nothing = 0.5 * float(np.sum(problem.weights**2))
     allowed = problem.config.baseline + epsilon
     says = "loss allowed, against that of keeping nothing"
-    required.append(exact(says, f"below {nothing:.4g}", allowed, allowed < nothing))
+    required.append(exact(says, f"below {decimals.below(nothing, 4)}", allowed, allowed < nothing))
     return judge(required, stated, best=Verdict.CONSISTENT, alpha=LEVEL)
 
 
@@ -122,7 +122,9 @@ def _as_good(size, rng) -> list[Check]:
         added.append(theory.subnetwork_variance(u, size["cap"], np.full(u.shape, 0.5)))
         most = float(theory.variance_bound(size["cap"], n, 0.5, groups))
         says = f"{groups} groups of {n}: what pruning adds to the loss, in the mean"
-        checks.append(exact(says, f"at most {most:.4g}", added[-1], added[-1] <= most))
+        checks.append(
+            exact(says, f"at most {decimals.above(most, 4)}", added[-1], added[-1] <= most)
+        )
     falls = all(after < before for before, after in pairwise(added))
     says = f"the same falls with the groups, over {', '.join(map(str, size['groups']))}"
     return [*checks, exact(says, "falls", "falls" if falls else "does not", falls)]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ltjax import networks, targets, theory, tickets
+from ltjax import decimals, networks, targets, theory, tickets
 from ltjax.claims.findings import (
     LEVEL,
     Check,
@@ -98,7 +98,9 @@ def _errors_add_up(size, seed: int, subject) -> tuple[list[Check], list[Check]]:
         below.append(exact(f"{at}: the bound", f"at most {epsilon:g}", bound, bound <= epsilon))
         most = max(circle_supremum(_pair(rng, sizes, each)) for _ in range(size["pairs"]))
         says = f"{at}: largest sup |f - g~| of {size['pairs']} networks"
-        below.append(exact(says, f"at most {bound:.6g}", most, most <= bound * (1 + SLACK)))
+        below.append(
+            exact(says, f"at most {decimals.above(bound)}", most, most <= bound * (1 + SLACK))
+        )
         worst = circle_supremum(_chain(depth, each))
         says = f"{at}: sup |f - g~| at worst"
         equal = abs(worst - bound) <= SLACK * bound

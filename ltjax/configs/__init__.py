@@ -4,7 +4,7 @@ A configuration says what shapes there are and which criteria are counted; targe
 `Problem`'s, whose notation is used here.
 """
 
-from ltjax.configs.criterion import MAX_DIM, Criterion
+from ltjax.configs.criterion import GRACE, MAX_DIM, Criterion
 from ltjax.configs.features import (
     ACTIVATIONS,
     DATA,
@@ -44,6 +44,7 @@ __all__ = [
     "CONSTRUCTIONS",
     "DATA",
     "EVERY",
+    "GRACE",
     "LASTS",
     "LAWS",
     "LOSSES",

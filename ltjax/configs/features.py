@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ltjax import decimals
 from ltjax.configs.criterion import GRACE, MAX_DIM, Criterion, keep_known
 from ltjax.errors import InputError
 
@@ -81,10 +82,11 @@ class Features:
         if not 0.0 < self.radius <= 1.0:
             raise InputError(
                 f"radius must be above 0 and at most 1, as features lie in the unit ball, "
-                f"got {self.radius:g}."
+                f"got {decimals.exact(self.radius)}."
             )
         if not 0.0 < self.cap <= MAX_SIZE:
-            raise InputError(f"cap must be above 0 and at most {MAX_SIZE:g}, got {self.cap:g}.")
+            found = decimals.exact(self.cap)
+            raise InputError(f"cap must be above 0 and at most {MAX_SIZE:g}, got {found}.")
         if not 0.0 <= self.baseline < float("inf"):
             raise InputError(f"baseline must be a loss, got {self.baseline:g}.")
 
@@ -115,9 +117,8 @@ class Features:
         x, y = check_data(target, self.dim)
         largest = max(max(map(abs, row)) for row in x)
         if largest > MAX_SIZE:
-            raise InputError(
-                f"data must have inputs of size at most {MAX_SIZE:g}, got {largest:g}."
-            )
+            found = decimals.exact(largest)
+            raise InputError(f"data must have inputs of size at most {MAX_SIZE:g}, got {found}.")
         return x, y
 
     def arrays(self, target):
@@ -132,7 +133,7 @@ def check_direction(target, dim: int) -> tuple[float, ...]:
         raise InputError(f"target must hold {dim} weights (dim), got shape {list(values.shape)}.")
     length = float(np.linalg.norm(values))
     if not 0.0 < length <= GRACE:  # False of NaN, too
-        raise InputError(f"target must satisfy 0 < ||w|| <= 1, got {length:g}.")
+        raise InputError(f"target must satisfy 0 < ||w|| <= 1, got {decimals.exact(length)}.")
     return tuple(float(v) for v in values)
 
 
@@ -150,5 +151,6 @@ def check_data(target, dim: int) -> tuple:
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
         raise InputError("data must be finite, got a NaN or an infinity.")
     if np.max(np.abs(y)) > GRACE:
-        raise InputError(f"data must have answers within -1 and 1, got {np.max(np.abs(y)):g}.")
+        found = decimals.exact(np.max(np.abs(y)))
+        raise InputError(f"data must have answers within -1 and 1, got {found}.")
     return tuple(map(tuple, x.tolist())), tuple(y.tolist())

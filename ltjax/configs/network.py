@@ -1,11 +1,13 @@
 """A target network."""
 
+import reprlib
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
+from ltjax import decimals
 from ltjax.configs.criterion import GRACE, MAX_DIM, Criterion, keep_known
 from ltjax.errors import InputError
 
@@ -53,7 +55,7 @@ class Network:
             raise InputError(f"depth must be at least 1, got {len(sizes) - 1}.")
         for name, n in zip(("dim", *["hidden"] * (len(sizes) - 2), "outputs"), sizes, strict=True):
             if not 1 <= n <= MAX_DIM:
-                raise InputError(f"{name} must be between 1 and {MAX_DIM}, got {n}.")
+                raise InputError(f"{name} must be between 1 and {MAX_DIM}, got {reprlib.repr(n)}.")
         if self.last not in LASTS:
             raise InputError(f"last must be one of {', '.join(LASTS)}, got {self.last}.")
         object.__setattr__(self, "sizes", sizes)
@@ -109,9 +111,10 @@ def check_network(target, shapes, name: str = "target") -> Matrices:
             raise InputError(f"{name} must be finite, got {layer[~np.isfinite(layer)][0]}.")
         for rule, found in zip(HYPOTHESES, hypotheses(layer), strict=True):
             if found > GRACE:
+                factor = decimals.above(found)  # which suffices
                 raise InputError(
-                    f"{name} must satisfy {rule}, got {found:.6g} times that in layer {i}; relu is "
-                    f"homogeneous: divide the layer and epsilon by {found:.6g}."
+                    f"{name} must satisfy {rule}, got {factor} times that in layer {i}; relu is "
+                    f"homogeneous: divide the layer and epsilon by {factor}."
                 )
     return tuple(tuple(tuple(row) for row in layer.tolist()) for layer in layers)
 
@@ -120,6 +123,13 @@ HYPOTHESES = ("||W|| <= 1", "|w| <= 1/sqrt(n_in)")
 
 
 def hypotheses(layer: np.ndarray) -> tuple[float, float]:
-    """By what factor a layer [n_out, n_in] fills the bounds of the theorem: norm and entries."""
-    entry = np.sqrt(layer.shape[1]) * np.abs(layer).max()
-    return float(np.linalg.norm(layer, 2)), float(entry)
+    """By what factor a layer [n_out, n_in] fills the bounds of the theorem: norm and entries.
+
+    Of any size: the norm is taken of the layer divided by a power of two, which rounds nothing but
+    what is too small to count.
+    """
+    largest = np.abs(layer).max()
+    _, exponent = np.frexp(largest)
+    norm = np.linalg.norm(np.ldexp(layer, -exponent), 2)
+    with np.errstate(over="ignore"):  # to infinity
+        return float(np.ldexp(norm, exponent)), float(np.sqrt(layer.shape[1]) * largest)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ltjax import decimals
 from ltjax.configs.criterion import GRACE, MAX_DIM, Criterion, keep_known
 from ltjax.errors import InputError
 
@@ -85,9 +86,10 @@ def check_target(target, dim: int, name: str = "target") -> tuple[float, ...]:
     bound = dim**-0.5
     at = int(np.argmax(np.abs(values)))
     if abs(values[at]) > bound * GRACE:
+        factor = decimals.below(bound / abs(values[at]))
         raise InputError(
-            f"{name} must satisfy |w_i| <= 1/sqrt({dim}) = {bound:.6g}, got {values[at]:.6g} at "
-            f"index {at}; relu is homogeneous: multiply the weights and epsilon by "
-            f"{bound / abs(values[at]):.6g}."
+            f"{name} must satisfy |w_i| <= 1/sqrt({dim}) = {decimals.below(bound)}, got "
+            f"{decimals.exact(values[at])} at index {at}; relu is homogeneous: multiply the "
+            f"weights and epsilon by {factor}."
         )
     return tuple(float(v) for v in values)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax import draws
 from ltjax.configs import SUPREMA, Network
 from ltjax.experiments import crowd
 from ltjax.experiments.network_host import check, pair_of, settle, slot_rule
@@ -39,12 +40,15 @@ class Outcome(NamedTuple):
     neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
         of `networks.slots`: layer after layer, in each by side, output, input.
     points: where a short ascent found the largest error, float32 [construction, width, d].
+    errors: slot errors of the tickets at the last width, float32 [construction, slot]; for the
+        check.
     """
 
     lower: jax.Array
     upper: jax.Array
     neurons: jax.Array
     points: jax.Array
+    errors: jax.Array
 
 
 def trial(key, target, widths, config: Network) -> Outcome:
@@ -61,7 +65,8 @@ def trial(key, target, widths, config: Network) -> Outcome:
     rules = jax.vmap(jax.vmap(lambda errors: _rules(target, errors, config)))
     lower, upper, points = rules(errors)
     lower, upper = (jnp.swapaxes(x, 1, 2).reshape(-1, len(widths)) for x in (lower, upper))
-    return Outcome(lower, upper, neurons, points)
+    last = [error[:, -1].reshape(len(error), -1) for error in errors]
+    return Outcome(lower, upper, neurons, points, jnp.concatenate(last, axis=1))
 
 
 def prune(key, target, widths, construction):
@@ -89,8 +94,8 @@ def _rules(target, errors, config):
     And the point [d] of the largest error that was found.
     """
     worst = jnp.stack([jnp.max(jnp.abs(error)) for error in errors])
-    least = jnp.maximum(worst * (1 - nearest.RELATIVE) - nearest.ABSOLUTE, 0.0)
-    most = worst * (1 + nearest.RELATIVE) + nearest.ABSOLUTE
+    least = jnp.maximum(worst * (1 - nearest.RELATIVE) - draws.ROUNDING, 0.0)
+    most = worst * (1 + nearest.RELATIVE) + draws.ROUNDING
     rounding = (len(target) + 8) * 2.0**-22
     bounds = {
         rule: (
@@ -119,7 +124,7 @@ def _slack(errors):
     """
     norms = jnp.stack([jnp.sqrt(jnp.sum(e**2)) for e in errors])  # of both sides, at least ||E||
     sizes = jnp.array([error.size**0.5 for error in errors], jnp.float32)
-    off = nearest.RELATIVE * norms + 2 * nearest.ABSOLUTE * sizes
+    off = nearest.RELATIVE * norms + 2 * draws.ROUNDING * sizes
     return jnp.sum(off) * jnp.prod(1.0 + norms)
 
 

@@ -13,8 +13,9 @@ from ltjax.configs import SUPREMA, Network
 from ltjax.errors import WrongKernelError
 from ltjax.networks import Pair
 from ltjax.problem import Problem
+from ltjax.search import nearest
 from ltjax.supnorm import ascent, certificate, relaxation, tree
-from ltjax.supnorm.exact import ROUNDING, circle_supremum, holds_inside
+from ltjax.supnorm.exact import circle_bounds, holds_inside
 
 CHECKED_WIDTH = 2**14  # the widest layer that a known-answer check draws
 DRAWN_AT_ONCE = 2**20  # weights that the host holds
@@ -58,11 +59,13 @@ def pair_of(problem: Problem[Network], trials, neurons) -> Pair:
     return Pair(weights, errors, problem.config.last)
 
 
-def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> None:
-    """Known-answer check of the compiled kernel: the first of these trials against the host.
+def check(problem: Problem[Network], trials, lower, upper, neurons, points, errors) -> None:
+    """Known-answer check of the compiled kernel against the host.
+
+    Brackets and tickets of the first of these trials, and thousands of slot errors.
 
     Raises:
-        WrongKernelError: a bracket misses the float64 value, or a ticket is none.
+        WrongKernelError: a bracket or a slot error misses the float64 value, or a ticket is none.
     """
     widths = np.array(problem.grid.widths)
     for c, criterion in enumerate(problem.criteria):
@@ -86,14 +89,19 @@ def check(problem: Problem[Network], trials, lower, upper, neurons, points) -> N
                 f"the compiled kernel is wrong at {criterion.name}, block size {widths[k]}: its "
                 f"bracket [{low:.8g}, {high:.8g}] misses the value {least:.8g} of the host."
             )
+    some = slice(max(1, nearest.CHECKED // errors[0].size))
+    for at in range(errors.shape[1]):
+        layered = pair_of(problem, trials[some], neurons[some, at, -1]).errors
+        exact = np.concatenate([error.reshape(len(error), -1) for error in layered], axis=1)
+        nearest.compare(exact, errors[some, at])
 
 
-def settle(problem: Problem[Network], trials, lower, upper, neurons, points):
+def settle(problem: Problem[Network], trials, lower, upper, neurons, points, errors):
     """Narrow the brackets in float64, as far as an epsilon lies inside one.
 
     Args:
         trials: trial numbers, [n].
-        lower, upper, neurons, points: outcomes of these trials, with n as first axis.
+        lower, upper, neurons, points, errors: outcomes of these trials, with n as first axis.
 
     Returns:
         lower, upper: float64 [n, criterion, width]. A bracket on a supremum stays open where
@@ -125,9 +133,7 @@ def _bracket(pair, points, upper, epsilons, rule):
     First the points in hand, then the certificate, then the ascent; by rule tree then relaxations
     and, pair by pair, trees. Of one or two inputs the supremum is known exactly.
     """
-    lower = np.linalg.norm(networks.difference(pair, points[..., None].astype(np.float64)), axis=1)
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    lower = (lower / np.where(length > 0, length, 1.0))[:, 0] * (1 - ROUNDING)
+    lower = networks.reached(pair, points[..., None].astype(np.float64))[0][:, 0]
     dear = (_certificate, _ascent, _relaxation)[: 2 if rule == "sup" else 3]
     for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], dear):
         at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
@@ -153,14 +159,12 @@ def _searched(pair, lower, upper, epsilons):
 
 
 def _line(pair, _):
-    ends = np.linalg.norm(networks.difference(pair, np.array([[1.0, -1.0]])), axis=1)
-    return ends.max(axis=1) * (1 - ROUNDING), ends.max(axis=1) * (1 + ROUNDING)
+    return tuple(ends.max(axis=1) for ends in networks.reached(pair, np.array([[1.0, -1.0]])))
 
 
 def _circle(pair, _):
     each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
-    value = np.array([circle_supremum(one) for one in each])
-    return value * (1 - ROUNDING), value * (1 + ROUNDING)
+    return np.array([circle_bounds(one) for one in each]).T
 
 
 def _certificate(pair, _):

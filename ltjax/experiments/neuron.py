@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax import draws
 from ltjax.configs import Neuron
 from ltjax.experiments import crowd
 from ltjax.experiments.neuron_host import check, settle, slot_scale
@@ -33,11 +34,13 @@ class Outcome(NamedTuple):
     lower, upper: bracket on the error achieved, float32 [criterion, width], slack included.
     neurons: the tickets, int32 [ticket, width, side, d]; -1 for an empty slot. One ticket a
         construction, in the order of `config.constructions`.
+    errors: slot errors of the tickets at the last width, float32 [ticket, side, d]; for the check.
     """
 
     lower: jax.Array
     upper: jax.Array
     neurons: jax.Array
+    errors: jax.Array
 
 
 def trial(key, target, widths, config: Neuron) -> Outcome:
@@ -61,25 +64,29 @@ def _trials(key, target, widths, config) -> Outcome:
     }
 
     def read(found):
-        """Brackets and tickets at one width."""
-        bounds, tickets = [], []
+        """Brackets and tickets, with their slot errors, at one width."""
+        bounds, tickets, errors = [], [], []
         if "blocks" in found:
             error, neuron = found["blocks"].error[0, :, 0], found["blocks"].neuron[0, :, 0]
             bounds.append(_ticket_rules(target, error))
             tickets.append(neuron)
+            errors.append(error)
         if "pooled" in found:
             ticket = matching.repair(found["pooled"], target[None])
             bounds.append(_slot_rules(found["pooled"].error[0, :, 0]))
             bounds.append(_pooled_rules(target, ticket))
             tickets.append(ticket.neuron)
+            errors.append(ticket.error)
         lower, upper = (
             jnp.stack([x for x, keep in zip(jnp.concatenate(rules), counted, strict=True) if keep])
             for rules in zip(*bounds, strict=True)
         )
-        return lower, upper, jnp.stack(tickets)
+        return lower, upper, jnp.stack(tickets), jnp.stack(errors)
 
     # One width at a time: all that a reading needs stays in the cache.
-    return Outcome(*(jnp.swapaxes(x, 0, 1) for x in jax.lax.map(read, found)))
+    *grid, errors = jax.lax.map(read, found)
+    lower, upper, neurons = (jnp.swapaxes(x, 0, 1) for x in grid)
+    return Outcome(lower, upper, neurons, errors[-1])
 
 
 def _box_scales(dim):
@@ -96,7 +103,7 @@ def _rules(worst):
 def _widened(rules, dim):
     """Brackets of the exact rules: the slack of a slot error, and the rounding of d terms."""
     # l2 moves no more than tight does.
-    slack = _box_scales(dim)[[0, 1, 1]][: len(rules)] * np.float32(nearest.ABSOLUTE)
+    slack = _box_scales(dim)[[0, 1, 1]][: len(rules)] * np.float32(draws.ROUNDING)
     rounding = nearest.RELATIVE + (dim + 8) * 2.0**-23
     return jnp.maximum(rules * (1 - rounding) - slack, 0.0), rules * (1 + rounding) + slack
 
@@ -113,7 +120,7 @@ def _ticket_rules(target, error):
     lower, upper = exact.neuron_bounds(target, error)
     # The supremum moves by no more than the slot errors do, in l2; and path sums are of size
     # ||w|| <= 1, so that their rounding is absolute.
-    slack = nearest.RELATIVE * rules[2] + nearest.ABSOLUTE * dim**0.5 + (dim + 8) * 2.0**-22
+    slack = nearest.RELATIVE * rules[2] + draws.ROUNDING * dim**0.5 + (dim + 8) * 2.0**-22
     supremum = jnp.maximum(lower - slack, 0.0), upper + slack
     slots = _widened(rules, dim)
     return tuple(jnp.append(a, b[None], axis=0) for a, b in zip(slots, supremum, strict=True))

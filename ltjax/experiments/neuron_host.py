@@ -10,18 +10,20 @@ from ltjax import networks
 from ltjax.configs import Neuron
 from ltjax.errors import WrongKernelError
 from ltjax.problem import Problem
-from ltjax.search import matching
+from ltjax.search import matching, nearest
 from ltjax.supnorm import exact
 
 CHECKED_WIDTH = 2**14  # the widest network that a known-answer check draws
 DRAWN_AT_ONCE = 2**17  # hidden weights that the host holds
 
 
-def check(problem: Problem[Neuron], trials, lower, upper, neurons) -> None:
-    """Known-answer check of the compiled kernel: the first of these trials against the host.
+def check(problem: Problem[Neuron], trials, lower, upper, neurons, errors) -> None:
+    """Known-answer check of the compiled kernel against the host.
+
+    Brackets and tickets of the first of these trials, and thousands of slot errors.
 
     Raises:
-        WrongKernelError: a bracket misses the float64 value, or a ticket is none.
+        WrongKernelError: a bracket or a slot error misses the float64 value, or a ticket is none.
     """
     names = [tuple(criterion.name.split("/")) for criterion in problem.criteria]
     widths, dim = np.array(problem.grid.widths), problem.config.dim
@@ -49,14 +51,19 @@ def check(problem: Problem[Neuron], trials, lower, upper, neurons) -> None:
                 f"the compiled kernel is wrong at {family}/{rule}, width {widths[k]}: its bracket "
                 f"[{low:.8g}, {high:.8g}] misses the value drawn on the host."
             )
+    some = slice(max(1, nearest.CHECKED // errors[0].size))
+    for at in range(errors.shape[1]):
+        kept = neurons[some, at, -1]
+        drawn = networks.ticket_errors(problem.seed, trials[some], kept, problem.target)
+        nearest.compare(drawn, errors[some, at])
 
 
-def settle(problem: Problem[Neuron], trials, lower, upper, neurons):
+def settle(problem: Problem[Neuron], trials, lower, upper, neurons, errors):
     """Narrow the brackets in float64 until no epsilon lies inside one.
 
     Args:
         trials: trial numbers, [n].
-        lower, upper, neurons: outcomes of these trials, with n as first axis.
+        lower, upper, neurons, errors: outcomes of these trials, with n as first axis.
 
     Returns:
         lower, upper: float64 [n, criterion, width]. A bracket on a supremum may stay open where

@@ -27,17 +27,20 @@ import numpy as np
 import optax
 from scipy import optimize
 
-from ltjax.networks import Pair, difference
+from ltjax import machine
+from ltjax.networks import Pair, difference, length, reached
+from ltjax.stops import Stop, never
 
 BOOST = 16.0  # of the errors when a homotopy begins
 SHRINK = 2.0 / 3.0  # share of the steps after which the errors are their own size
 STEP, LAST_STEP = 0.5, 1e-3
 STARTS, STEPS = 96, 60
+AT_ONCE = 4e9  # multiplications of a search, about a second: with more, fewer starts at a time
+GROUPS = 8  # of starts that are searched from: of networks so large not all of them
 BATCH = 64  # pairs on the device at once, which its cache still holds
 CLIMBED = 160  # signs of x, f and g with which a climb takes seconds at most
 NEAR = 0.8  # of what is wanted: a climb seldom adds a quarter
 RISE = 1e-9  # relative, that makes a move worth it
-ROUNDING = 1e-12  # relative, taken off a float64 value
 
 
 def search(pair: Pair, starts, steps: int = STEPS):
@@ -95,7 +98,7 @@ def _better(best, x, value):
     return jnp.where(value > best[1], x, best[0]), jnp.maximum(value, best[1])
 
 
-def lower(pair: Pair, wanted=None, batch: int = BATCH):
+def lower(pair: Pair, wanted=None, batch: int = BATCH, stop: Stop = never):
     """A lower bound for each of b >= 1 pairs, and the point that shows it: float64, on the host.
 
     Args:
@@ -104,22 +107,48 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH):
             far below (NEAR) that no climb would; by default all climb.
         batch: pairs on the device at once. A value depends on it in the last digits, and on no
             other pair.
+        stop: asked between starts and climbs; once true, a start is the point.
 
     Returns:
-        value, [b]: ||g(x) - f(x)|| at x, rounded down: not the supremum, and with a relu last 0
-            where no start meets a point at which f or g is positive. NaN if an error is.
+        value, [b]: ||g(x) - f(x)|| at x, less all that rounding may have added: not the
+            supremum, and with a relu last 0 where no start meets a point at which f or g is
+            positive. NaN if an error is.
         x: unit vectors, [b, d].
     """
     weights, errors = (tuple(np.asarray(a, np.float64) for a in layers) for layers in pair[:2])
     found = []
     for part in np.split(np.arange(n := len(errors[0])), range(batch, n, batch)):
-        points = _search_all(*_filled(weights, errors, part, batch), pair.last)
-        for i, x in zip(part, np.asarray(points, np.float64), strict=False):
+        points = _searched(weights, errors, part, batch, pair.last, stop)
+        for i, x in zip(part, points, strict=False):
             own = tuple(w if w.ndim == 2 else w[i] for w in weights)
             one = Pair(own, tuple(e[i] for e in errors), pair.last)
-            found.append(_climbed(one, x, None if wanted is None else wanted[i]))
+            found.append(_climbed(one, x, None if wanted is None else wanted[i], stop))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
-    return value * (1.0 - ROUNDING), x
+    return value, x
+
+
+@machine.own_settings()
+def _searched(weights, errors, part, batch, last, stop):
+    """The best points of a part, [b, d]: a few starts at a time where all would take seconds."""
+    groups = _groups(weights, batch)
+    best = np.full((batch, weights[0].shape[-1]), 1.0), np.full(batch, -np.inf)
+    filled = None
+    for group in range(min(groups, GROUPS)):
+        if stop():
+            break
+        filled = filled or _filled(weights, errors, part, batch)
+        points, values = map(np.asarray, _search_all(*filled, group, groups, last))
+        higher = ~(values <= best[1])
+        best = np.where(higher[:, None], points, best[0]), np.where(higher, values, best[1])
+    return best[0].astype(np.float64)
+
+
+def _groups(weights, batch):
+    """In how many groups to search from the starts, each of an even number of them."""
+    work = 6.0 * STARTS * (STEPS + 1) * batch * sum(w.shape[-2] * w.shape[-1] for w in weights)
+    pairs = STARTS // 2
+    enough = (n for n in range(1, pairs + 1) if pairs % n == 0 and work / n <= AT_ONCE * batch)
+    return next(enough, pairs)
 
 
 def _filled(weights, errors, part, batch):
@@ -130,29 +159,31 @@ def _filled(weights, errors, part, batch):
     return single(weights), single(e[part] for e in errors)
 
 
-@partial(jax.jit, static_argnums=2)
-def _search_all(weights, errors, last):
-    """The point of `search` for each pair, [b, d]."""
-    key = jax.random.key(0, impl="threefry2x32")
+@partial(jax.jit, static_argnums=(3, 4))
+def _search_all(weights, errors, group, groups, last):
+    """The point of `search` for each pair from one group of starts, [b, d]; and its value, [b]."""
+    # Key 0, which no offset of seeds moves.
+    key = jax.random.wrap_key_data(jnp.zeros(2, jnp.uint32), impl="threefry2x32")
     starts = jax.random.normal(key, (STARTS, weights[0].shape[-1]), jnp.float32)
     starts /= jnp.linalg.norm(starts, axis=1, keepdims=True)
+    # Of either half, which sees the larger errors or does not, a group has its share.
+    starts = starts.reshape(2, groups, -1, starts.shape[1])[:, group].reshape(-1, starts.shape[1])
     axes = tuple(None if w.ndim == 2 else 0 for w in weights)
-    one = lambda weights, errors: search(Pair(weights, errors, last), starts)[0]
+    one = lambda weights, errors: search(Pair(weights, errors, last), starts)
     return jax.vmap(one, in_axes=(axes, 0))(weights, errors)
 
 
-def _climbed(pair, x, wanted):
-    """||g - f|| and the point, after a climb from x where one is worth it.
+def _climbed(pair, x, wanted, stop):
+    """What ||g - f|| is at least at a point, and the point, after a climb where one is worth it.
 
     Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
     """
-    x = x / np.linalg.norm(x)
+    x = x / length(x)
     value, _ = _gap(pair, x)
     signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))
     if signs <= CLIMBED and (wanted is None or NEAR * wanted <= value <= wanted):
-        x = climb(pair, x)
-        value, _ = _gap(pair, x)
-    return value, x
+        x = climb(pair, x, stop)
+    return reached(pair, x[:, None])[0][0], x
 
 
 class _Peak(NamedTuple):
@@ -165,7 +196,7 @@ class _Peak(NamedTuple):
     direction: np.ndarray
 
 
-def climb(pair: Pair, x) -> np.ndarray:
+def climb(pair: Pair, x, stop: Stop = never) -> np.ndarray:
     """Go from the maximum on the cone of x to that on a neighbour, as long as it rises.
 
     Neighbours have another sign of one x_i, of one neuron in f and g alike, or of one wall on which
@@ -175,18 +206,19 @@ def climb(pair: Pair, x) -> np.ndarray:
     Args:
         pair: ONE pair, float64, on the host.
         x: a unit vector, [d]; made one again in float64.
+        stop: asked before every cone that is tried.
 
     Returns:
         A unit vector, [d], where ||g - f|| is no lower than at x.
     """
     x = np.asarray(x, np.float64)
-    x = x / np.linalg.norm(x)
+    x = x / (length(x) or 1.0)  # 0, where nothing rises, stays
     value, direction = _gap(pair, x)
-    if not 0.0 < value < np.inf:
+    if not 0.0 < value < np.inf or stop():
         return x
     signs = _signs(pair, x)
     peak, moves = _peak(pair, signs, direction, 0.0, *_cone(pair, signs)), _moves(pair)
-    while higher := _higher(pair, peak, *moves):
+    while higher := _higher(pair, peak, stop, *moves):
         peak = higher
     return peak.x if peak.value > value else x
 
@@ -194,12 +226,14 @@ def climb(pair: Pair, x) -> np.ndarray:
 def _gap(pair, x):
     """||g(x) - f(x)||, and the unit vector along g(x) - f(x)."""
     gap = difference(pair, x[:, None])[:, 0]
-    value = np.linalg.norm(gap)
+    value = length(gap)
     return value, gap / (value or 1.0)
 
 
-def _higher(pair, peak, flips, at):
+def _higher(pair, peak, stop, flips, at):
     """A neighbour with a higher maximum, the most promising tried first; None if there is none."""
+    if stop():
+        return None
     # A neuron changes its sign in f alone or g alone only where the maximum sits on that wall.
     alone = (at[:, 0] == at[:, 1]) & (at[:, 0] >= len(peak.x))
     worth = ~alone | (peak.u[at[:, 0]] > 0.0)
@@ -209,6 +243,8 @@ def _higher(pair, peak, flips, at):
     bounds = _bounds(peak.direction @ slopes, rows, np.where(flips, 0.0, peak.u), at)
     enough = peak.value * (1.0 + RISE)
     for k in np.argsort(-bounds)[: np.count_nonzero(bounds > enough)]:
+        if stop():
+            return None
         found = _peak(pair, signs[k], peak.direction, enough, slopes[k], rows[k])
         if found.value > enough:
             return found
@@ -240,7 +276,7 @@ def _peak(pair, signs, direction, enough, slopes, rows):
     except RuntimeError:  # out of iterations: any y may stand for the largest in a lower bound
         u = np.zeros(len(rows))
     y = c + u @ rows
-    size = np.linalg.norm(y)
+    size = length(y)
     x = np.where(signs[: len(y)], y, -y) / (size or 1.0)
     # On a cone without inside y is rounding alone: what counts is the value at x, wherever it is.
     return _Peak(signs, x, u, *(_gap(pair, x) if size > enough else (0.0, direction)))

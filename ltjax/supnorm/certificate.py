@@ -38,34 +38,61 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.networks import Pair
+from ltjax.networks import Pair, length
+from ltjax.stops import Stop, never
 from ltjax.supnorm import exact
 
 BITS_ON_HOST = 12  # 2^bits sets of neurons are tried
+AT_ONCE = 2**20  # numbers that the sets of some outputs take
+SETS_AT_ONCE = 2**25  # multiplications by one matrix for some sets of neurons
+WORK = 4e9  # multiplications for one output, some seconds: with more, fewer sets are tried
+BY_SVD = 256  # rows, or columns, of a matrix whose norm is taken by SVD; of others by powers
 BITS_ON_DEVICE = 8
 SQUARINGS = 4
+MORE_SQUARINGS = 8  # on the host: 1 per cent above the norm at most, for 4096 rows
+UNDERFLOW = 2.0**-1000  # more than products lose that underflow, times the norms of the layers
 SLACK = 4  # how often the rounding of a plain sum of n terms, n epsilon, is added
 F, G, CHANGE = range(3)
 
 
-def upper(pair: Pair) -> np.ndarray:
+def upper(pair: Pair, stop: Stop = never) -> np.ndarray:
     """Upper bounds in float64, on the host.
 
     Args:
         pair: weights without, errors with one leading axis b: that of many networks g.
+        stop: asked before every norm, and between outputs; once true, lengths stand for norms.
 
     Returns:
         [b]; for one neuron the supremum itself, to half a per cent if it is a ReLU.
     """
-    weights = [np.asarray(w, np.float64) for w in pair.weights]
-    errors = [np.asarray(e, np.float64) for e in pair.errors]
+    weights, errors = _double(pair)
+    if stop():
+        return together(telescoped(pair, stop))
     if len(weights) == len(weights[0]) == 1 and pair.last == "relu":
         return _neuron(weights[0][0], errors[0][:, :, 0])
     # Networks at a time: so many that their sets fit into a cache.
     step = 2 ** max(0, BITS_ON_HOST - weights[-1].shape[1])
     parts = ([e[n : n + step] for e in errors] for n in range(0, len(errors[0]), step))
-    bounds = (_bound(weights, part, _spectral, np, BITS_ON_HOST) for part in parts)
+    bounds = (_on_host(weights, part, stop) for part in parts)
     return np.concatenate([np.zeros(0), *bounds])
+
+
+def telescoped(pair: Pair, stop: Stop = never) -> np.ndarray:
+    """Upper bounds for every output, layer by layer: [b, n_out]; there at once if `stop()`.
+
+    Args:
+        stop: asked before every norm; once true, lengths stand for norms.
+    """
+    return _telescoped(_layers(*_double(pair)), partial(_gain, norm=_within(stop), xp=np))
+
+
+def together(bounds: np.ndarray) -> np.ndarray:
+    """The bound that bounds on each output make: [b, n_out] to [b]."""
+    return _length(bounds, -1, np) * (1.0 + bounds.shape[-1] * np.finfo(float).eps)
+
+
+def _double(pair):
+    return tuple([np.asarray(a, np.float64) for a in layers] for layers in pair[:2])
 
 
 def quick(pair: Pair):
@@ -85,28 +112,61 @@ def _neuron(weights, errors):
 def _spectral(matrix):
     """The norm by SVD, which one NaN among many networks must not stop."""
     sound = np.isfinite(matrix).all(axis=(-2, -1))
-    norm = np.linalg.norm(np.where(sound[..., None, None], matrix, 0.0), 2, axis=(-2, -1))
+    matrix = np.where(sound[..., None, None], matrix, 0.0)
+    try:
+        norm = np.linalg.norm(matrix, 2, axis=(-2, -1))
+    except np.linalg.LinAlgError:  # did not converge: the root of the sum of squares is no less
+        norm = length(matrix, (-2, -1))
     return np.where(sound, norm, np.nan)
 
 
-def _schatten(matrix):
-    """||M|| <= ||(M M')^(2^p)||_F^(1/2^(p+1)): above the norm by n^(1/2^(p+2)) at most."""
+def _frobenius(matrix):
+    """Above the norm: what stands for it where there is no time for more."""
+    return _length(matrix, (-2, -1), np)
+
+
+def _within(stop):
+    """The norm on the host, as long as there is time: by SVD, or of large matrices by powers."""
+
+    def norm(matrix):
+        if stop():
+            return _frobenius(matrix)
+        if min(matrix.shape[-2:]) <= BY_SVD:
+            return _spectral(matrix)
+        # Of zeros there are no powers.
+        some = np.any(matrix, axis=(-2, -1))
+        matrix = np.where(some[..., None, None], matrix, 1.0)
+        return np.where(some, _schatten(matrix, np, MORE_SQUARINGS, stop), 0.0)
+
+    return norm
+
+
+def _schatten(matrix, xp=jnp, squarings=SQUARINGS, stop: Stop = never):
+    """||M|| <= ||(M M')^(2^p)||_F^(1/2^(p+1)): above the norm by n^(1/2^(p+2)) at most.
+
+    Args:
+        stop: asked before every squaring; once true, those done count.
+    """
     if matrix.shape[-2] > matrix.shape[-1]:
-        matrix = jnp.swapaxes(matrix, -2, -1)
-    sizes = [_length(matrix, (-2, -1), jnp)]
+        matrix = xp.swapaxes(matrix, -2, -1)
+    sizes = [_length(matrix, (-2, -1), xp)]
     # Each square is M M', never M M: ||M M'|| = ||M||^2 even for what rounding has left of M.
-    for _ in range(SQUARINGS + 1):
+    for _ in range(squarings + 1):
+        if stop():
+            break
         matrix = matrix / sizes[-1][..., None, None]
-        matrix = matrix @ jnp.swapaxes(matrix, -2, -1)
-        sizes.append(_length(matrix, (-2, -1), jnp))
+        matrix = matrix @ xp.swapaxes(matrix, -2, -1)
+        sizes.append(_length(matrix, (-2, -1), xp))
     norm = sizes.pop()
     while sizes:
-        norm = sizes.pop() * jnp.sqrt(norm)
+        norm = sizes.pop() * xp.sqrt(norm)
     return norm
 
 
 def _length(x, axis, xp):
-    """Euclidean norm over `axis`, where a square too small for a number counts as the least one."""
+    """Euclidean norm over `axis`; on the device a square too small counts as the least number."""
+    if xp is np:
+        return length(x, axis)
     squares = x * x + float(xp.finfo(x.dtype).tiny)
     return xp.sqrt(xp.sum(squares, axis=axis))
 
@@ -140,10 +200,70 @@ def _gain(layer, norm, xp):
     return gain * (1 + SLACK * max(plus.shape[-2:]) ** 2 * float(xp.finfo(layer.dtype).eps))
 
 
+def _layers(weights, errors):
+    """Pairs (W, E) with as many axes, for errors [..., side, n_out, n_in]."""
+    like = lambda w, e: w.reshape(*[1] * (e.ndim - 2), *w.shape)
+    return [(like(w, e), e) for w, e in zip(weights, errors, strict=True)]
+
+
+def _on_host(weights, errors, stop):
+    """`_bound`, some outputs at a time, as far as there is time: [b]."""
+    layers, outputs = _layers(weights, errors), len(weights[-1])
+    gain = partial(_gain, norm=_within(stop), xp=np)
+    bounds = _telescoped(layers, partial(_gain, norm=_frobenius, xp=np))
+    *below, last = _apart(layers, np)
+    sizes = weights[0].shape[1], *map(len, weights[:-1])
+    bits = next((b for b in range(BITS_ON_HOST, 0, -1) if _work(sizes, b) <= WORK), 0)
+    sets = 2 ** _tried(bits, sizes)
+    step = max(1, AT_ONCE // (len(errors[0]) * max(sizes) * sets))
+    for first in range(0, outputs, step):
+        if stop():
+            break
+        part = np.s_[:, first : first + step]
+        some = [*below, tuple(x[part] for x in last)]
+        single = _single(some, gain, np, bits, stop) if bits else _averaged(some, gain, np)
+        bounds[part] = np.minimum(bounds[part], single + _rounding(some, np))
+    bound = together(bounds)
+    if outputs > 1 and not stop():
+        bound = np.minimum(bound, _averaged(layers, gain, np) + _rounding(layers, np))
+    return bound
+
+
+def _tried(bits, sizes):
+    """Neurons of the last hidden layer whose sets are tried, of `sizes`: inputs and hidden ones."""
+    *below, neurons = sizes
+    return min(-(-bits // len(below)), neurons) if below else 0
+
+
+def _work(sizes, bits):
+    """Multiplications that one output takes in `_single`, roughly.
+
+    Args:
+        sizes: inputs and hidden neurons.
+    """
+    *below, neurons = sizes
+    if not below:
+        return neurons
+    tried = _tried(bits, sizes)
+    sets = 2**tried
+    others = 20 * neurons * below[-1] * min(neurons, below[-1])
+    return 6 * (sets + neurons) * neurons * below[-1] + others + sets * _work(below, bits - tried)
+
+
+def _telescoped(layers, gain):
+    """||dh_j|| <= ||C_j|| ||dh_{j-1}|| + ||E_j|| ||h_{j-1}||, and rows in the last: [b, n_out]."""
+    size, change = 1.0, 0.0  # of h and dh, [b, 1]
+    for w, e in layers[:-1]:
+        change = gain(w + e)[..., None] * change + gain(e)[..., None] * size
+        size = gain(w)[..., None] * size
+    w, e = layers[-1]
+    bound = _rows(w + e, np) * change + _rows(e, np) * size
+    return bound + _rounding(layers, np)[..., None]
+
+
 def _bound(weights, errors, norm, xp, bits):
     """The least of the bounds: [...], for errors [..., side, n_out, n_in]."""
-    like = lambda w, e: w.reshape(*[1] * (e.ndim - 2), *w.shape)
-    layers = [(like(w, e), e) for w, e in zip(weights, errors, strict=True)]
+    layers = _layers(weights, errors)
     gain = partial(_gain, norm=norm, xp=xp)
     bound = _length(_single(_apart(layers, xp), gain, xp, bits), -1, xp)
     if len(weights[-1]) > 1:
@@ -158,13 +278,16 @@ def _rounding(layers, xp):
     multiplied first. A computed product of l of them is off by about l n u times the product of
     their Frobenius norms.
     """
-    length, error = 1.0, 0.0
+    product, error, lost, differ = 1.0, 0.0, 1.0, False
     for weights, errors in layers:
         w, e = (_length(x, (-3, -2, -1), xp) for x in (weights, errors))
-        error = error * (w + e) + length * e
-        length = length * (w + e)
+        error = error * (w + e) + product * e
+        product, lost, differ = product * (w + e), lost * (1.0 + w + e), differ | (e > 0.0)
     size = max(max(w.shape[-2:]) for w, _ in layers)
-    return error * (SLACK * len(layers) * size * float(xp.finfo(errors.dtype).eps))
+    rounding = error * (SLACK * len(layers) * size * float(xp.finfo(errors.dtype).eps))
+    if xp is jnp:
+        return rounding  # no length is 0 there, nor is any product
+    return rounding + np.where(differ, UNDERFLOW * size ** len(layers) * lost, 0.0)
 
 
 def _averaged(layers, gain, xp):
@@ -199,8 +322,8 @@ def _averaged(layers, gain, xp):
     return xp.minimum(change(F, G, depth), change(G, F, depth)) / 2 ** (depth - 1)
 
 
-def _single(layers, gain, xp, bits):
-    """Bounds for one output, by the second line of the module: [...].
+def _single(layers, gain, xp, bits, stop: Stop = never):
+    """Bounds for one output, by the second line of the module: [...]; if `stop()`, by the first.
 
     2^bits sets are tried, of the largest D_i; half the sum of the others belongs to every set.
     """
@@ -212,15 +335,22 @@ def _single(layers, gain, xp, bits):
     table = lambda x: xp.asarray(np.reshape(x, [*lead, *np.shape(x)]), averaged.dtype)
     whole, changes = (_rows(x, xp) for x in _absorb(layers, table(np.eye(neurons)))[-1])
     # They only set the order and the balance of the neurons, which may not be infinite.
-    sizes = changes + whole * float(xp.finfo(averaged.dtype).eps) ** 2
+    limits = xp.finfo(averaged.dtype)
+    sizes = changes + whole * float(limits.eps) ** 2 + float(limits.tiny)
     order = xp.argsort(-sizes, axis=-1)
     falling = xp.take(xp.asarray(np.eye(neurons), averaged.dtype), order, axis=0)[..., None, :, :]
 
     tried = min(-(-bits // (len(layers) - 1)), neurons)
     codes = np.arange(2**tried)[:, None] >> np.arange(tried) & 1
-    sets = table(np.concatenate([codes, np.full((2**tried, neurons - tried), 0.5)], axis=1))
-    apart = _apart(_absorb(layers, sets @ falling), xp)
-    bound = xp.max(_single(apart, gain, xp, bits - tried), axis=-1)
+    sets = np.concatenate([codes, np.full((2**tried, neurons - tried), 0.5)], axis=1)
+    bound, step = -xp.inf, max(1, SETS_AT_ONCE // layers[-2][0][..., 0, :, :].size)
+    for first in range(0, len(sets), step):
+        if stop():
+            return averaged
+        some = table(sets[first : first + step])
+        apart = _apart(_absorb(layers, some @ falling), xp)
+        single = _single(apart, gain, xp, bits - tried, stop)
+        bound = xp.maximum(bound, xp.max(single, axis=-1))
     if tried < neurons:
         r = xp.take_along_axis(sizes, order, -1)[..., tried:]
         r = r + xp.mean(r, axis=-1, keepdims=True)

@@ -16,14 +16,17 @@ one-dimensional and convex. lam = 0 with the better side everywhere is the supre
 always an upper bound; any y is a lower bound. Sides are numbered 0 for +, 1 for -.
 """
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.networks import Pair, difference
+from ltjax.networks import ULP, Pair, difference, length
 
 MAX_SIDES = 16  # coordinates whose side is a real choice: 2^16 orthants are still tried
 LAMBDAS = np.linspace(0.0, 1.0, 33)
-ROUNDING = 1e-12  # relative, added outwards to float64 results
+UNDERFLOW = 2.0**-530  # more than squares lose of a norm where they underflow, by dimension
+TURNED = 64  # ulps: more than the angle is off at which a row vanishes, times two
 
 
 def neuron_bounds(weights, errors):
@@ -69,9 +72,9 @@ def neuron_supremum(weights, errors, epsilons):
         epsilons: the thresholds that matter, [n_epsilons].
 
     Returns:
-        lower, upper: [n]. They straddle an epsilon only where it equals the supremum to ROUNDING,
-        as an empty slot can make it equal some |w_i|, or where more than MAX_SIDES coordinates
-        have two sides worth trying.
+        lower, upper: [n]. They straddle an epsilon only where it equals the supremum to some ulps
+        of the norms of w and e, as an empty slot can make it equal some |w_i|, or where more than
+        MAX_SIDES coordinates have two sides worth trying.
     """
     n, _, dim = errors.shape
     target, ticket, difference = _signed(
@@ -82,14 +85,26 @@ def neuron_supremum(weights, errors, epsilons):
     beta = np.concatenate([difference, -difference], axis=2)
     alpha, beta = (np.moveaxis(x, 0, 2).reshape(2 * n, 2, dim) for x in (alpha, beta))
     # lam = 0 on the better sides bounds each direction above; no point is needed to start below.
-    upper = np.linalg.norm(np.maximum(beta, 0.0).max(axis=1), axis=-1)
-    lower = np.zeros_like(upper)
+    upper = cheap = length(np.maximum(beta, 0.0).max(axis=1), -1)
+    lower, off = np.zeros_like(upper), _off(weights, errors)
+    cheap = cheap.reshape(-1, 2).max(axis=1) * (1.0 + (dim + 4) * ULP)
     for refine in (_relax, _enumerate):
-        low, high = _rounded(lower, upper)
+        low, high = _rounded(lower, upper, off, cheap)
         open_at = holds_inside(low, high, epsilons).any(axis=1)
         at = np.flatnonzero(np.repeat(open_at, 2) & (upper > np.repeat(low, 2)))
         lower[at], upper[at] = refine(alpha[at], beta[at], lower[at], upper[at])
-    return _rounded(lower, upper)
+    return _rounded(lower, upper, off, cheap)
+
+
+def _off(weights, errors):
+    """What rounding may do to a value, [n]: relative to w and e, which may cancel.
+
+    Slopes w + e are rounded, a mean of slopes three times, a dot product d times; no value moves by
+    more than its slopes do. 0 where no error is.
+    """
+    sizes, dim = length(errors, (1, 2)), errors.shape[-1]
+    off = (dim + 8) * ULP * 2.0 * (length(weights) + sizes) + dim * UNDERFLOW
+    return np.where(sizes == 0.0, 0.0, off)
 
 
 def holds_inside(lower, upper, epsilons):
@@ -97,10 +112,10 @@ def holds_inside(lower, upper, epsilons):
     return (lower[..., None] <= epsilons) & (epsilons < upper[..., None])
 
 
-def _rounded(lower, upper):
-    """The larger of both directions, outwards."""
+def _rounded(lower, upper, off, cheap):
+    """The larger of both directions, outwards; `cheap` is rounded relative to the errors alone."""
     low, high = (x.reshape(-1, 2).max(axis=1) for x in (lower, upper))
-    return low * (1 - ROUNDING), high * (1 + ROUNDING)
+    return np.maximum(low - off, 0.0), np.minimum(high + off, cheap)
 
 
 def _relax(alpha, beta, lower, upper):
@@ -194,8 +209,28 @@ def _point(lam, alpha, beta):
 # Two inputs, any number of layers and outputs: the ball's edge is a circle.
 
 
+def circle_bounds(pair: Pair) -> tuple[float, float]:
+    """Bounds on the supremum over the unit disc of ||f - g||, some ulps of the layers apart.
+
+    Let b be the product of ||W_i|| + ||E_i||, Frobenius norms, and k = sqrt 2 (n + TURNED) ulps for
+    layers of n inputs at most. On an arc the computed matrix of f after i layers is off by i k b_i:
+    each layer adds n ulps for its product, and where a row vanishes the arc ends some ulps away, so
+    that relu is taken wrongly of what is as small. That of g - f is off by what it was before, by
+    what that of f is, as relu of z + dz less relu of z moves no more than z, and by 3 k: in all by
+    (l^2 + 4 l) k b, l the number of layers. As much again does `difference` at the best point, and
+    its angle; a maximum within an arc is missed by the square of that.
+    """
+    if not any(np.any(e) for e in pair.errors):
+        return 0.0, 0.0
+    depth, size = len(pair.weights), max(max(w.shape) for w in pair.weights)
+    sizes = [length(w) + length(e) for w, e in zip(pair.weights, pair.errors, strict=True)]
+    off = 2.0 * (depth**2 + 4 * depth) * 2.0**0.5 * (size + TURNED) * ULP * math.prod(sizes)
+    value = circle_supremum(pair)
+    return max(float(value - off), 0.0), float(value + off + UNDERFLOW)
+
+
 def circle_supremum(pair: Pair) -> float:
-    """The supremum over the unit disc of ||f - g||, for networks of two inputs, to rounding.
+    """The supremum over the unit disc of ||f - g||, for networks of two inputs, but for rounding.
 
     Between neighbouring angles at which x_i or a pre-activation of f or of g changes its sign,
     f - g = M x. There ||M x||^2 is a constant and a cosine of twice the angle, so that its maximum
@@ -221,10 +256,12 @@ def circle_supremum(pair: Pair) -> float:
             x = _at_angle(0.5 * (ends[1:] + ends[:-1]))[..., None]
             f, g = (np.where(h @ x > 0, h, 0.0) for h in (f, g))
             change = g - f
+    scale = np.frexp(np.max(np.abs(change), axis=(1, 2), keepdims=True))[1]
+    change = np.ldexp(change, -scale)  # only the angle is asked for
     squares = change.swapaxes(1, 2) @ change
     double = np.arctan2(2.0 * squares[:, 0, 1], squares[:, 0, 0] - squares[:, 1, 1])
     angles = np.concatenate([ends, 0.5 * double, 0.5 * double + np.pi])
-    return float(np.linalg.norm(difference(pair, _at_angle(angles).T), axis=0).max())
+    return float(length(difference(pair, _at_angle(angles).T), 0).max())
 
 
 def _at_angle(angle):

@@ -28,10 +28,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks import Pair
+from ltjax.networks import Pair, length
+from ltjax.stops import Stop, never
 from ltjax.supnorm import certificate
 
 OUTWARD = 1e-12  # relative: more than rounding does to the norm of a matrix
+LEAST = 2.0**-200  # what a bound adds for products that underflow is less; its square is a number
 SLACK = 8  # how often the rounding of QR, m N epsilon, is added
 
 
@@ -40,7 +42,7 @@ class Lift(NamedTuple):
 
     layers: W [n_out, n_in], E [side, n_out, n_in] and s, of every relu.
     of_v: L of p = L v, [m, N].
-    objective: C, [objective, m, m]: <C, X> is (supremum / unit)^power, at most.
+    objective: a sequence of C, [m, m] each: <C, X> is (supremum / unit)^power, at most.
     low, high: what entries of X are between, [m, m].
     slopes: where D (F - z), E F and D E of every neuron are, [3, neuron] of rows and of columns;
         and s, [neuron].
@@ -51,7 +53,7 @@ class Lift(NamedTuple):
 
     layers: tuple
     of_v: np.ndarray
-    objective: np.ndarray
+    objective: Sequence
     low: np.ndarray
     high: np.ndarray
     slopes: tuple
@@ -72,13 +74,20 @@ class Basis(NamedTuple):
     error: float
 
 
-def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
+def size(pair: Pair) -> int:
+    """Entries of v that the lift of a pair would have: N."""
+    hidden = sum(map(len, pair.weights[: len(pair.weights) - (pair.last != "relu")]))
+    return 1 + 2 * (pair.weights[0].shape[1] + hidden)
+
+
+def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
     """What is asked of ONE pair, finite.
 
     Args:
         pair: errors [side, n_out, n_in].
-        unit: a bound on the supremum, positive and finite.
+        unit: a bound on the supremum, finite, and no less than LEAST: see `large_enough`.
         norm: of several outputs, "l2" or "max".
+        stop: as of `known_bound`, which the scales of the layers are.
     """
     weights = [np.asarray(w, np.float64) for w in pair.weights]
     errors = [np.asarray(e, np.float64) for e in pair.errors]
@@ -88,14 +97,10 @@ def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
         outputs = len(weights[-1])
         weights.append(np.eye(outputs))
         errors.append(np.zeros((1, outputs, outputs)))
+    below = (Pair(tuple(weights[:n]), tuple(errors[:n])) for n in range(1, len(weights)))
     layers = [
-        # Where nothing differs a short scale keeps D from weighing in.
-        (
-            weights[n - 1],
-            errors[n - 1],
-            known_bound(Pair(tuple(weights[:n]), tuple(errors[:n]))) or unit / 100,
-        )
-        for n in range(1, len(weights))
+        (w, e, _scale(known_bound(pair, stop), unit))
+        for w, e, pair in zip(weights[:-1], errors[:-1], below, strict=True)
     ]
     top = _top(layers, weights[-1], errors[-1])
     square = np.zeros(top.shape[1], bool)
@@ -107,11 +112,29 @@ def lift(pair: Pair, unit: float, norm: str = "l2") -> Lift:
     return Lift(tuple(layers), of_v, asked, low, high, slopes, square, _trace(layers), unit, power)
 
 
-def known_bound(pair: Pair) -> float:
-    """A bound on the supremum of ONE pair; 0 where no errors are, NaN where one is."""
+def large_enough(unit):
+    """Which bounds, of pairs of norms about 1, can be made closer: in units of them squares are."""
+    return (unit > LEAST) & (unit < np.inf)
+
+
+def _scale(bound: float, unit: float) -> float:
+    """s >= sup ||z' - z|| of a layer; where next to nothing differs, a short one.
+
+    So D does not weigh in, nor is what is divided by s beyond the numbers there are.
+    """
+    return bound if not bound < LEAST * unit else unit / 100
+
+
+def known_bound(pair: Pair, stop: Stop = never) -> float:
+    """A bound on the supremum of ONE pair; 0 where no errors are, NaN where one is.
+
+    Args:
+        stop: as of `certificate.upper`.
+    """
     if not any(np.any(e) for e in pair.errors):
         return 0.0
-    return float(certificate.upper(pair._replace(errors=tuple(e[None] for e in pair.errors)))[0])
+    alone = pair._replace(errors=tuple(e[None] for e in pair.errors))
+    return float(certificate.upper(alone, stop)[0])
 
 
 def _top(layers, weights, errors):
@@ -139,11 +162,23 @@ def _objectives(top, norm):
     """C of every objective, and the power."""
     if norm == "l2" and len(top) > 1:
         return (top.T @ top)[None], 2
-    signed = np.concatenate([top, -top]) / 2.0
-    asked = np.zeros((*signed.shape, signed.shape[1]))
-    asked[:, 0, :] += signed
-    asked[:, :, 0] += signed
-    return asked, 1
+    return _Signed(np.concatenate([top, -top]) / 2.0), 1
+
+
+class _Signed(Sequence):
+    """C of each row of A, on either sign: made when asked for, as together they may be many."""
+
+    def __init__(self, halves):
+        self.halves = halves
+
+    def __len__(self):
+        return len(self.halves)
+
+    def __getitem__(self, k):
+        asked = np.zeros((self.halves.shape[1],) * 2)
+        asked[0] += self.halves[k]
+        asked[:, 0] += self.halves[k]
+        return asked
 
 
 def _entries(layers, square):
@@ -207,9 +242,13 @@ def basis(asked: Lift, signs) -> Basis:
     """
     signs = np.asarray(signs)
     zero = _vanishing(asked, signs)
-    zero /= np.linalg.norm(zero, axis=1, keepdims=True)
-    _, sizes, turned = np.linalg.svd(zero)
-    kept = turned[len(zero) :].T
+    sizes, kept = np.ones(0), np.eye(asked.of_v.shape[1])
+    if len(zero):
+        try:
+            _, sizes, turned = np.linalg.svd(zero / length(zero, 1)[:, None])
+        except np.linalg.LinAlgError:  # did not converge: what holds of the root holds of any node
+            return basis(asked, np.zeros_like(signs))
+        kept = turned[len(zero) :].T
     columns = np.zeros_like(asked.of_v)
     of_v = short(asked, signs, asked.of_v)
     columns[:, : kept.shape[1]] = np.linalg.qr(of_v @ kept)[0]
@@ -217,7 +256,7 @@ def basis(asked: Lift, signs) -> Basis:
     # that is to v grows as the rows that vanish are less independent.
     loss = 1.0 / min(1.0, *sizes) if len(sizes) else 1.0
     rounding = SLACK * asked.of_v.size * np.finfo(float).eps
-    return Basis(columns, float(rounding * loss * np.linalg.norm(of_v)))
+    return Basis(columns, float(rounding * loss * length(of_v)))
 
 
 def short(asked: Lift, signs, p) -> np.ndarray:

@@ -18,33 +18,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax import machine
 from ltjax.networks import Pair
-from ltjax.supnorm.lift import OUTWARD, Basis, Lift, basis, known_bound, lift, open_signs
+from ltjax.stops import Stop, never
+from ltjax.supnorm.lift import (
+    OUTWARD,
+    Basis,
+    Lift,
+    basis,
+    known_bound,
+    large_enough,
+    lift,
+    open_signs,
+)
 
 BATCH = 16  # problems on the device at once
 STEPS = 400
 TAU = 1.0, 0.3  # the weight of the objective in the first and the last step
 RELAXED = 1.7  # omega, below 2
 EMPTY = 0.5  # of the sum of the squares of x, where it can be 1
+CUBE, CALL = 1e-9, 1e-4  # seconds of a step on columns [m, N]: CUBE N^3 + CALL, roughly
+CHUNK = 0.25  # seconds on the device between two questions whether to stop
 AHEAD = 0.0, 4.0, 32.0, 256.0  # in halves of a visit
 
 
-def advance(problem, start, rules, schedule):
+def advance(problem, state, rules, falling, steps, tell):
     """Steps for ONE problem, on the device.
 
     Args:
         problem: C, [m, m], and Q, [m, N].
-        start: Z, [m, m]: any matrix; zeros, or where the steps of a like problem ended.
+        state: Z, [m, m]: any matrix; zeros, or where the steps of a like problem ended. And tau.
         rules: low, high, slopes and square, as in `Lift`.
-        schedule: tau of the first and of the last step, and the number of steps.
+        falling: by what each step multiplies tau.
+        steps: how many.
+        tell: whether M and X are wanted; they are zeros otherwise.
 
     Returns:
-        Z, [m, m], where more steps may start.
-        M, [m, m], for `certify`; and how it moved in the second half of the steps.
+        Z, [m, m], and tau, where more steps may start.
+        M, [m, m], for `certify`.
         X, [m, m], positive semidefinite: near the moments of p where the bound is attained.
     """
-    (objective, columns), (first, last, steps) = problem, schedule
-    falling = (last / first) ** (1.0 / steps)
+    objective, columns = problem
 
     def halves(z, tau):
         x = _semidefinite(columns, z)
@@ -57,17 +71,48 @@ def advance(problem, start, rules, schedule):
         # Z - X is tau times a multiplier, and the multiplier is what the next tau keeps.
         return x + falling * (z + RELAXED * (admissible - x) - x), falling * tau
 
-    half = (steps / 2.0).astype(jnp.int32)
-    z, tau = jax.lax.fori_loop(0, half, step, (start, first))
-    _, y, admissible = halves(z, tau)
-    midway = (y - admissible) / tau
-    z, tau = jax.lax.fori_loop(half, steps.astype(jnp.int32), step, (z, tau))
-    x, y, admissible = halves(z, tau)
-    m = (y - admissible) / tau
-    return z, m, m - midway, x
+    def told(z, tau):
+        x, y, admissible = halves(z, tau)
+        return (y - admissible) / tau, x
+
+    z, tau = jax.lax.fori_loop(0, steps, step, state)
+    silent = lambda z, tau: (jnp.zeros_like(z), jnp.zeros_like(z))
+    return (z, tau), *jax.lax.cond(tell, told, silent, z, tau)
 
 
-_advance_all = jax.jit(jax.vmap(advance, in_axes=(0, 0, (None, None, (None, 0), None), None)))
+_advance_some = jax.jit(
+    jax.vmap(
+        advance,
+        in_axes=(0, (0, None), (None, None, (None, 0), None), None, None, None),
+        out_axes=((0, None), 0, 0),
+    )
+)
+
+
+def _advance_all(problem, starts, rules, schedule, stop: Stop = never):
+    """A visit to every problem of a batch, in as many parts as it takes to ask `stop` often.
+
+    Args:
+        schedule: tau of the first and of the last step, and the number of steps.
+
+    Returns:
+        Z, where more steps may start; M, for `certify`; how M moved in the second half of the
+        steps; and X: each [b, m, m]. None where there was no time for all of it.
+    """
+    first, last, steps = schedule
+    falling = (last / first) ** (1 / steps)
+    b, _, n = problem[1].shape
+    most = max(1, int(CHUNK / (b * (CUBE * n**3 + CALL))))
+    state, told = (starts, first), []
+    for half in (int(steps) // 2, int(steps) - int(steps) // 2):
+        parts = [most] * (half // most) + [half % most]
+        for k, part in enumerate(parts, 1):
+            if stop():
+                return None
+            state, m, x = _advance_some(problem, state, rules, falling, part, k == len(parts))
+            jax.block_until_ready(x)
+        told.append(m)
+    return state[0], told[1], told[1] - told[0], x
 
 
 def _semidefinite(columns, z):
@@ -125,11 +170,15 @@ def certify(asked: Lift, which: int, node: Basis, multipliers) -> float:
     rise, fall, product = m[i, j]
     m = np.clip(m, -low, high)
     # Of t = -D E, at most: s t max(rise, fall) - t product, which may not be positive.
-    product = np.maximum(product, scales * np.maximum(rise, fall) * (1.0 + OUTWARD))
+    least = scales * np.maximum(rise, fall)
+    product = np.maximum(product, least + OUTWARD * np.abs(least))
     m[i, j] = m[j, i] = rise, fall, product
     m[asked.square, asked.square] = of_squares
     objective = asked.objective[which]
-    top = np.linalg.eigvalsh(node.columns.T @ (objective - m) @ node.columns)[-1]
+    try:
+        top = np.linalg.eigvalsh(node.columns.T @ (objective - m) @ node.columns)[-1]
+    except np.linalg.LinAlgError:  # did not converge: what is known without
+        return asked.unit
     slack = node.error * (np.linalg.norm(m) + np.linalg.norm(objective))
     share = m[0, 0] + of_squares.max() + asked.trace * (max(top, 0.0) + slack)
     share = max(share, 0.0) ** (1.0 / asked.power)
@@ -145,8 +194,15 @@ class Improved(NamedTuple):
 
 
 def improve(
-    asked: Sequence[Lift], which, signs, starts, steps: int, tau=TAU, kind=np.float32
-) -> list[Improved]:
+    asked: Sequence[Lift],
+    which,
+    signs,
+    starts,
+    steps: int,
+    tau=TAU,
+    kind=np.float32,
+    stop: Stop = never,
+) -> list[Improved] | None:
     """Steps for nodes of pairs of one shape, together on the device; and their bounds.
 
     Args:
@@ -154,18 +210,32 @@ def improve(
         signs: of each node, as in `basis`; starts: Z, [m, m] each.
         steps, tau: how many, and the first and the last weight.
         kind: what the device computes in; a bound is valid for any.
+        stop: asked before every node and every quarter of a second of steps.
+
+    Returns:
+        None where `stop` came to be true before the end.
     """
-    nodes = list(map(basis, asked, signs))
+    nodes: list[Basis] = []
+    for one, known in zip(asked, signs, strict=True):
+        if stop():
+            return None
+        nodes.append(basis(one, known))
     objective = np.stack([a.objective[k] for a, k in zip(asked, which, strict=True)])
     problem = objective.astype(kind), np.stack([n.columns for n in nodes]).astype(kind)
     low, high, (places, _), square = asked[0].low, asked[0].high, asked[0].slopes, asked[0].square
     scales = np.stack([a.slopes[1] for a in asked]).astype(kind)
     rules = low.astype(kind), high.astype(kind), (places, scales), square
     schedule = tuple(map(kind, (*tau, steps)))
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        found = _advance_all(problem, np.stack(starts).astype(kind), rules, schedule)
-    z, m, drift, x = map(np.asarray, found)
-    bounds = map(_farthest, asked, which, nodes, m, drift, x)
+    with machine.own_settings(), jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        found = _advance_all(problem, np.stack(starts).astype(kind), rules, schedule, stop)
+        if found is None:
+            return None
+        z, m, drift, x = map(np.asarray, found)
+    bounds: list[float] = []
+    for of_node in zip(asked, which, nodes, m, drift, x, strict=True):
+        if stop():
+            return None
+        bounds.append(_farthest(*of_node))
     return list(map(Improved, bounds, z, x))
 
 
@@ -193,7 +263,7 @@ def upper(pair: Pair, norm: str = "l2", steps: int = STEPS, batch: int = BATCH) 
     """
     pairs = [_one(pair, k) for k in range(len(pair.errors[0]))]
     bounds = np.array([known_bound(one) for one in pairs])
-    sound = np.flatnonzero((bounds > 0.0) & (bounds < np.inf)).tolist()
+    sound = np.flatnonzero(large_enough(bounds)).tolist()
     asked = {k: lift(pairs[k], bounds[k], norm) for k in sound}
     bounds[sound] = 0.0
     todo = [(k, which) for k in sound for which in range(len(asked[k].objective))]
@@ -204,6 +274,7 @@ def upper(pair: Pair, norm: str = "l2", steps: int = STEPS, batch: int = BATCH) 
         lifts = [asked[k] for k in of]
         starts = [np.zeros_like(a.low) for a in lifts]
         found = improve(lifts, which, map(open_signs, lifts), starts, steps)
+        assert found is not None  # as nothing stops it
         for k, one in zip(of, found, strict=True):
             bounds[k] = max(bounds[k], one.bound)
     return bounds

@@ -3,23 +3,32 @@
 Best-first branch and bound. A node is a set of known signs, of inputs and of pre-activations of f
 and g. Its bound is that of `relaxation`, whose steps go on from where the parent's ended; the
 moments found tell which sign to split, and where to climb from for a higher value.
+
+A first bracket is there at once, by lengths of layers and values at some points. Norms, ascent and
+relaxation narrow it, one after the other, and an output whose bound says enough is left out of what
+comes after. None of these steps takes more than about a second without asking whether to stop.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks import Pair, difference
-from ltjax.supnorm import ascent, relaxation
-from ltjax.supnorm.lift import known_bound, lift, open_signs, rows
+from ltjax.networks import Pair, difference, length, reached
+from ltjax.stops import Stop, never
+from ltjax.supnorm import ascent, certificate, relaxation
+from ltjax.supnorm.lift import known_bound, large_enough, lift, open_signs, rows, size
 
 BATCH = 4  # nodes on the device at once
 STEPS = 100  # of a visit to a node, but for the first to a root
 TAU = 0.3, 0.3
 LONGEST = 10.0  # by what a small supremum may lengthen tau
+GLANCED = 64  # points looked at for the first bracket
+FIRST = 8  # outputs that are ascended before any node, and others at their first one
+LARGEST = 900  # entries of v: with more, one step of the relaxation takes a second
+ALONE = 400  # rows of p from which a program of its own for fewer nodes costs less than filling up
 INPUTS = 0.03  # worth of the sign of an input, for that of a neuron
 SINGLE = 1e-3  # the least gap for which steps in float32 will do
 SETTLED = 1e-3  # of the gap: what a node of known signs must gain to be gone on with
@@ -55,7 +64,7 @@ def brackets(
     gap: float,
     epsilon: float | None = None,
     norm: str = "l2",
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
     batch: int = BATCH,
 ) -> Iterator[Bracket]:
     """Closer and closer brackets; each is valid, so that any may be the last one taken.
@@ -65,43 +74,107 @@ def brackets(
         gap: positive; upper <= (1 + gap) lower is close enough.
         epsilon: that the supremum is at most this, or above it, is close enough too.
         norm: of several outputs, "l2" or "max".
-        stop: asked before every batch of nodes; true ends the work.
+        stop: asked before every step of more than some tens of milliseconds; true ends the work.
         batch: nodes on the device at once, 2 at least.
 
     Yields:
-        First the bracket before any node: NaN where an error is, 0 where f and g are the same. The
-        last one is close enough, unless stopped; or, with several outputs in l2, unless nodes
-        remain whose signs are all known and whose relaxation is not exact.
+        First, at once, what lengths of layers tell: NaN where an error is, 0 where f and g are the
+        same. The last one is close enough, unless stopped; or unless v has more than LARGEST
+        entries; or unless nodes remain whose signs are all known and whose relaxation is not exact:
+        with several outputs in l2, or where its steps gain no more in floating point.
     """
-    tree = _Tree(pair, gap, epsilon, norm)
+    tree = _Tree(pair, gap, epsilon, norm, stop)
     yield tree.bracket()
-    while (nodes := tree.take(batch)) and not stop():
-        tree.visit(nodes, batch)
+    for _ in tree.prepare():
+        yield tree.bracket()
+    while not stop() and (nodes := tree.take(batch)) and tree.visit(nodes, batch):
         yield tree.bracket()
 
 
 class _Tree:
     """Open nodes, the largest bound first; what bounds the others; and the best point."""
 
-    def __init__(self, pair, gap, epsilon, norm):
+    def __init__(self, pair, gap, epsilon, norm, stop):
         double = lambda arrays: tuple(np.asarray(a, np.float64) for a in arrays)
         self.pair = pair = Pair(double(pair.weights), double(pair.errors), pair.last)
-        self.gap, self.epsilon, self.visited, self.order = gap, epsilon, 0, count()
-        outputs = range(len(pair.weights[-1]))
-        self.parts = [pair] if norm == "l2" else [_output(pair, o) for o in outputs]
-        starts = [ascent.lower(_alone(part), batch=1) for part in self.parts]
-        self.lower, self.point = max(((value[0], x[0]) for value, x in starts), key=lambda s: s[0])
-        self.open, self.settled = [], known_bound(pair)
-        if 0.0 < self.settled < np.inf:
-            self.asked = asked = lift(pair, self.settled, norm)
-            self.worth, self.settled = _worth(pair, asked), 0.0
-            for k in range(len(asked.objective)):
-                self.put(_Node(k, open_signs(asked), asked.unit, np.zeros_like(asked.low)))
+        self.gap, self.epsilon, self.norm, self.stop = gap, epsilon, norm, stop
+        self.visited, self.order, self.open = 0, count(), []
+        # Parts of which the largest supremum is asked for, and a bound on each.
+        self.parts = [pair] if norm == "l2" else _Outputs(pair)
+        self.bounds = _telescoped(pair, norm, lambda: True)
+        self.bounded, self.ascended = np.zeros((2, len(self.bounds)), bool)
+        self.settled = float(self.bounds.max())
+        x = np.random.default_rng(0).normal(size=(pair.weights[0].shape[1], GLANCED))
+        self.lower, self.point = -np.inf, None
+        self.look(x / np.linalg.norm(x, axis=0))
 
     def bracket(self):
         # Never raised to the lower bound: were it below that, something would be wrong.
         upper = max(self.settled, -self.open[0][0]) if self.open else self.settled
         return Bracket(float(self.lower), float(upper), self.point, self.visited)
+
+    def done(self):
+        """Whether nothing more is to be found out, or there is no time for it."""
+        told = self.epsilon is not None and self.lower > self.epsilon
+        # NaN and infinity are no bounds to begin with.
+        return told or not 0.0 < self.settled < np.inf or self.stop()
+
+    def left(self):
+        """Parts whose bound does not say enough, the largest first."""
+        order = np.argsort(-self.bounds, kind="stable")
+        return [k for k in order.tolist() if not self.close_enough(self.bounds[k])]
+
+    def prepare(self):
+        """What comes before any node, the cheapest first; a step for each change of the bracket."""
+        first = self.ascend(1 if self.epsilon is None else 0)
+        return chain(
+            self.norms(), first, self.bound(FIRST), self.ascend(FIRST), self.bound(), self.plant()
+        )
+
+    def norms(self):
+        """Bound all outputs by the same norms of layers."""
+        if self.left() and not self.done():
+            bounds = _telescoped(self.pair, self.norm, self.stop)
+            self.bounds = np.minimum(self.bounds, bounds)
+            self.settled = float(self.bounds.max())
+            yield
+
+    def bound(self, most=None):
+        """Bound parts one by one."""
+        for k in self.left()[:most]:
+            if self.done():
+                return
+            if not self.bounded[k]:
+                self.bounds[k] = min(self.bounds[k], known_bound(self.parts[k], self.stop))
+                self.settled, self.bounded[k] = float(self.bounds.max()), True
+                yield
+
+    def ascend(self, most):
+        """Look for points with a large error in some parts."""
+        for k in self.left()[:most]:
+            if self.done() or self.close_enough(self.bounds[k]):
+                return
+            self.look_from_below(k)
+            yield
+
+    def plant(self):
+        """Make the roots, of the parts whose bound does not say enough."""
+        left = self.left()
+        if not left or self.done() or size(self.pair) > LARGEST:
+            return
+        if not large_enough(self.bounds[left].max()):
+            return
+        pair = self.pair if self.norm == "l2" else _rows(self.pair, left)
+        asked = lift(pair, float(self.bounds[left].max()), self.norm, self.stop)
+        if self.stop():
+            return
+        self.asked, self.worth, start = asked, _worth(pair, asked), np.zeros_like(asked.low)
+        # Objectives are parts, and parts again on their other sign.
+        self.part_of = (left * len(asked.objective))[: len(asked.objective)]
+        for k, part in enumerate(self.part_of):
+            self.put(_Node(k, open_signs(asked), float(self.bounds[part]), start))
+        self.settled = float(np.delete(self.bounds, left).max(initial=0.0))
+        yield
 
     def close_enough(self, bound):
         return bound <= max(self.lower * (1.0 + self.gap), self.epsilon or 0.0)
@@ -122,9 +195,12 @@ class _Tree:
         return nodes
 
     def visit(self, nodes, batch):
-        """Bound nodes again, and keep open what is not close enough."""
+        """Bound nodes again, and keep open what is not close enough; false if there is no time."""
         new = nodes[0].split < 0
+        if new and not all(self.look_from_below(self.part_of[n.which]) for n in nodes):
+            return self.put_back(nodes)
         steps = relaxation.STEPS if new else STEPS
+        batch = batch if len(self.asked.low) < ALONE else len(nodes)
         filled = [nodes[n % len(nodes)] for n in range(batch)]
         which, signs, _, starts, _ = zip(*filled, strict=True)
         kind = np.float32 if self.gap >= SINGLE else np.float64
@@ -132,7 +208,9 @@ class _Tree:
         longer = min(self.asked.unit / self.lower, LONGEST) if self.lower > 0.0 else LONGEST
         tau = [longer * t for t in (relaxation.TAU if new else TAU)]
         asked = [self.asked] * batch
-        found = relaxation.improve(asked, which, signs, starts, steps, tau, kind)
+        found = relaxation.improve(asked, which, signs, starts, steps, tau, kind, self.stop)
+        if found is None:
+            return self.put_back(nodes)
         self.visited += len(nodes)
         for node, (bound, start, moments) in zip(nodes, found, strict=False):
             bound = min(bound, node.bound)
@@ -145,21 +223,50 @@ class _Tree:
             else:
                 start = start.astype(np.float32)
                 self.put(node._replace(bound=bound, start=start, split=split))
+        return True
+
+    def put_back(self, nodes):
+        """Open again what could not be visited; false."""
+        for node in nodes:
+            self.put(node)
+        return False
+
+    def look_from_below(self, k):
+        """Ascend in a part where that was not done; false if there is no time for it."""
+        if not self.ascended[k]:
+            if self.stop():
+                return False
+            _, x = ascent.lower(_alone(self.parts[k]), batch=1, stop=self.stop)
+            self.ascended[k] = True
+            self.look(x.T)
+        return True
 
     def climb(self, moments):
         """Raise the lower bound, from the best of the points that the moments hold."""
         plus, minus = np.split(moments[:, self.asked.square], 2, axis=1)
         points = np.concatenate([plus - minus, minus - plus])
-        size = np.linalg.norm(points, axis=1, keepdims=True)
+        size = length(points, 1)[:, None]
         points = (points / np.where(size > 0.0, size, 1.0)).T
-        values = [np.linalg.norm(difference(part, points), axis=0) for part in self.parts]
+        values = self.values(points)
         part, at = np.unravel_index(np.argmax(values), np.shape(values))
         x = points[:, at]
         # A climb seldom adds much, and in large networks takes seconds.
         if len(self.worth) <= ascent.CLIMBED and values[part][at] >= ascent.NEAR * self.lower:
-            x = ascent.climb(self.parts[part], x)
-        value = np.linalg.norm(difference(self.parts[part], x[:, None])) * (1.0 - ascent.ROUNDING)
-        if value > self.lower:
+            x = ascent.climb(self.parts[part], x, self.stop)
+        self.look(x[:, None])
+
+    def values(self, points):
+        """||g - f|| of every part at points [d, n]: [part, n]."""
+        h = difference(self.pair, points)
+        return length(h, 0)[None] if self.norm == "l2" else np.abs(h)
+
+    def look(self, points):
+        """Raise the lower bound to the largest value at points, [d, n]."""
+        values = self.values(points)
+        part, at = np.unravel_index(np.argmax(values), np.shape(values))
+        x = points[:, at]
+        value = reached(self.parts[part], x[:, None])[0][0]
+        if not value <= self.lower:  # NaN, too
             self.lower, self.point = value, x
 
     def best_split(self, node, moments):
@@ -174,11 +281,30 @@ def _alone(pair):
     return pair._replace(errors=tuple(e[None] for e in pair.errors))
 
 
-def _output(pair, o):
-    """The pair of one output."""
+def _telescoped(pair, norm, stop):
+    """A bound on every part, layer by layer: [part]; 0 where f and g are the same."""
+    outputs = 1 if norm == "l2" else len(pair.weights[-1])
+    if not any(np.any(e) for e in pair.errors):
+        return np.zeros(outputs)
+    (bounds,) = certificate.telescoped(_alone(pair), stop)
+    return certificate.together(bounds[None]) if norm == "l2" else bounds
+
+
+class _Outputs:
+    """The pairs of single outputs, made when asked for."""
+
+    def __init__(self, pair):
+        self.pair = pair
+
+    def __getitem__(self, o):
+        return _rows(self.pair, [o])
+
+
+def _rows(pair, outputs):
+    """The pair of some outputs."""
     *weights, last = pair.weights
     *errors, last_errors = pair.errors
-    return Pair((*weights, last[[o]]), (*errors, last_errors[:, [o]]), pair.last)
+    return Pair((*weights, last[outputs]), (*errors, last_errors[:, outputs]), pair.last)
 
 
 def _sides(asked):

@@ -19,6 +19,7 @@ from ltjax.theory.subnetworks import (
 )
 from ltjax.theory.tails import tail
 from ltjax.theory.widths import (
+    RARE,
     BlockSize,
     asymptotic_block,
     block_size,
@@ -31,6 +32,7 @@ from ltjax.theory.widths import (
     lemma_width,
     network_lemma_block,
     network_lemma_width,
+    poisson_width,
     pooled_width,
     shared_width,
     sharp_width,
@@ -38,6 +40,7 @@ from ltjax.theory.widths import (
 )
 
 __all__ = [
+    "RARE",
     "BlockSize",
     "Odds",
     "Prediction",
@@ -65,6 +68,7 @@ __all__ = [
     "network_lemma_block",
     "network_lemma_width",
     "network_odds",
+    "poisson_width",
     "pooled_width",
     "predict",
     "product_cdf",

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from ltjax.errors import InputError
+from ltjax.errors import InputError, TooWideError
 from ltjax.problem import MAX_WIDTH, check_delta
 from ltjax.theory import layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
 
 EASY, HARD = 0.01, 0.999  # success rates at the ends of a default grid
+RARE = 0.1  # failure probability up to which a law of rare failures is told
 
 
 def tolerance(rule: str, dim: int, epsilon: float) -> float:
@@ -35,7 +36,7 @@ def blocks_width(weights: Numbers, eta: float, delta: float) -> int:
     """Smallest k at which the blocks construction fails with probability <= delta."""
     dim = np.size(weights)
     failure = lambda k: float(partition.blocks(weights, eta, k).failure)
-    return _first(lambda k: failure(k) <= delta, dim * sharp_width(weights, eta, delta))
+    return _first(lambda k: failure(k) <= delta, dim * poisson_width(weights, eta, delta))
 
 
 def shared_width(weights: Numbers, eta: float, delta: float) -> int:
@@ -45,7 +46,7 @@ def shared_width(weights: Numbers, eta: float, delta: float) -> int:
     """
     law = pool.shared_law(weights, eta)
     failure = lambda k: float(law(k).failure)
-    return _first(lambda k: failure(k) <= delta, sharp_width(weights, eta, delta))
+    return _first(lambda k: failure(k) <= delta, poisson_width(weights, eta, delta))
 
 
 def pooled_width(weights: Numbers, eta: float, delta: float) -> tuple[int, int]:
@@ -56,9 +57,17 @@ def pooled_width(weights: Numbers, eta: float, delta: float) -> tuple[int, int]:
 def sharp_width(weights: Numbers, eta: float, delta: float) -> float:
     r"""Solve 2 sum_i (1 - p_i)^k = ln(1 / (1 - delta)) over the active weights.
 
-    The number of empty slots is nearly Poisson with this mean: right to a neuron or two for the
-    shared construction, d times as much for blocks. 1 where no weight exceeds eta.
+    The number of empty slots is nearly Poisson with this mean where failures are rare: up to
+    delta = `RARE` within one neuron and 2 % of the shared construction, d times as much of blocks.
+    NaN above, where the two part: at delta = 0.9 it may be 1 beside 7552. 1 where no weight
+    exceeds eta.
     """
+    check_delta(delta)
+    return poisson_width(weights, eta, delta) if delta <= RARE else float("nan")
+
+
+def poisson_width(weights: Numbers, eta: float, delta: float) -> float:
+    """The solution at any delta, near the width needed or not: where to begin to look for it."""
     check_delta(delta)
     return _mean_empty(layers.log_misses(weights, eta, first=True), -np.log1p(-delta))
 
@@ -79,12 +88,15 @@ def leading_width(rule: str, dim: int, epsilon: float, delta: float) -> float:
     """Leading order for the worst target |w_i| = 1/sqrt(d), shared; times d for blocks.
 
     p >= (eta/4) ln d there, and ln(2d/delta) / p is (8d/epsilon) (1 + ln(2/delta)/ln d) under
-    `slides`, (4 sqrt(d)/epsilon) (1 + ln(2/delta)/ln d) under `tight`.
+    `slides`, (4 sqrt(d)/epsilon) (1 + ln(2/delta)/ln d) under `tight`. By the union bound it
+    is enough, and at most a quarter too much for delta <= `RARE` and epsilon <= 1/2. NaN elsewhere.
     """
     if dim < 2:
         raise InputError(f"dim must be at least 2 for the asymptotic width, got {dim}.")
     check_delta(delta)
     eta = tolerance(rule, dim, epsilon)
+    if delta > RARE or epsilon > 0.5:
+        return float("nan")
     return float(4.0 / eta * (1.0 + np.log(2.0 / delta) / np.log(dim)))
 
 
@@ -229,12 +241,15 @@ def asymptotic_block(rule: str, sizes: Sequence[int], epsilon: float, delta: flo
     """Enough for any target: (4 / eta) ln(slots / delta) / ln(n_in), of the layer that asks most.
 
     The union bound with p >= (eta/4) ln(n_in), that of the worst weight 1/sqrt(n_in). Under `tight`
-    a block is of order (l sqrt(n_in n_out) / epsilon) ln(slots / delta) / ln(n_in).
+    a block is of order (l sqrt(n_in n_out) / epsilon) ln(slots / delta) / ln(n_in). NaN above
+    delta = `RARE`, where failures are too many for the union bound to be near.
     """
     check_delta(delta)
     narrowest = min(sizes[:-1])
     if narrowest < 2:
         raise InputError(f"n_in must be at least 2 for the asymptotic block, got {narrowest}.")
+    if delta > RARE:
+        return float("nan")
     pairs = list(pairwise(sizes))
     etas = layers.slot_tolerance(rule, [(n_out, n_in) for n_in, n_out in pairs], epsilon)
     slots = sizes[0] * sizes[1] + sum(n_in * n_out for n_in, n_out in pairs)
@@ -250,7 +265,7 @@ def _first(holds: Callable[[int], bool], guess: float) -> int:
     reach = step = max(1, high // 512)
     while not holds(high):
         if high == MAX_WIDTH:
-            raise InputError(f"delta asks for more than {MAX_WIDTH} neurons.")
+            raise TooWideError(f"delta asks for more than {MAX_WIDTH} neurons.")
         high, step = min(high + step, MAX_WIDTH), 2 * step
     low = max(high - reach, 0)
     while low > 0 and holds(low):

@@ -1,0 +1,662 @@
+"""Planted faults: one line of the package made wrong, and the tests that must notice.
+
+Each mutant is applied to a copy of the checkout, where the tests named for it run until the first
+failure. A mutant that they pass has survived: a line whose fault nobody would see. Prints a line
+for each; exits with 1 if one survives.
+
+    python scripts/mutants.py                      # all of them, some ten minutes on two cores
+    python scripts/mutants.py --only tree relax    # those whose names contain one of the words
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COPIED = "ltjax", "scripts", "tests", "docs", "figures", "pyproject.toml", "README.md"
+LIMIT = 600.0  # seconds for the tests of a mutant; one that hangs them is noticed, too
+FAILED, NONE_RAN = 1, 5  # exit codes of pytest
+
+
+class Mutant(NamedTuple):
+    """A fault to plant.
+
+    name: what is wrong, in a few words.
+    path: the module, below the root.
+    old, new: the text there, which stands in it once, and what takes its place.
+    tests: what must notice, as pytest is told: files, or single tests.
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "the last round constant of the cipher dropped",
+        "ltjax/draws.py",
+        "x1 = x1 + (schedule[(i + 2) % 3] + np.uint32(i + 1))",
+        "x1 = x1 + (schedule[(i + 2) % 3] + np.uint32(i))",
+        "tests/test_draws.py",
+    ),
+    Mutant(
+        "odd words taken for even ones",
+        "ltjax/draws.py",
+        "index >> np.uint32(1))",
+        "index)",
+        "tests/test_draws.py",
+    ),
+    Mutant(
+        "a weight may be zero",
+        "ltjax/draws.py",
+        "((word >> np.uint32(7)) | np.uint32(1))",
+        "(word >> np.uint32(7))",
+        "tests/test_draws.py",
+    ),
+    Mutant(
+        "the matching forgets that rivals must move",
+        "ltjax/search/matching.py",
+        "forced = jnp.maximum(jnp.minimum(*start[1:]), 0) & ~low_bits",
+        "forced = jnp.maximum(jnp.maximum(*start[1:]), 0) & ~low_bits",
+        "tests/test_matching.py",
+    ),
+    Mutant(
+        "two slots may keep one neuron",
+        "ltjax/search/matching.py",
+        "choice = jnp.where(worst > following, ranks, choice)",
+        "choice = jnp.where(worst > following, choice, choice)",
+        "tests/test_matching.py",
+    ),
+    Mutant(
+        "the last of a step's surplus trials counted",
+        "ltjax/engine.py",
+        "trials = np.arange(start, min(start + size, stop))",
+        "trials = np.arange(start, start + size)",
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "a tie is refuted",
+        "ltjax/engine.py",
+        "certified = sum((upper <= epsilon)",
+        "certified = sum((upper < epsilon)",
+        "tests/test_engine.py tests/test_neuron.py",
+    ),
+    Mutant(
+        "a broken trial counts as a success",
+        "ltjax/engine.py",
+        "certified=_at_least(certified[~broken], len(epsilons)),",
+        "certified=_at_least(certified, len(epsilons)),",
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "a device repeats the trials of the first",
+        "ltjax/engine.py",
+        'jax.lax.axis_index("trials").astype(np.uint32) * np.uint32(lanes)',
+        'jax.lax.axis_index("trials").astype(np.uint32) * np.uint32(0)',
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "epsilon rounded to the nearest float32",
+        "ltjax/engine.py",
+        "np.where(single > np.float64(epsilons), np.nextafter(single, np.float32(0)), single)",
+        "np.where(single > np.float64(epsilons), single, single)",
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "Clopper and Pearson's upper end a count low",
+        "ltjax/stats.py",
+        "special.betaincinv(s + 1.0, np.maximum(n - s, 1.0), 1.0 - half)",
+        "special.betaincinv(s, np.maximum(n - s, 1.0), 1.0 - half)",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "an interval of alpha where alpha / 2 is due",
+        "ltjax/stats.py",
+        "half = np.asarray(alpha, np.float64) / 2.0",
+        "half = np.asarray(alpha, np.float64)",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "Massart's constant lost",
+        "ltjax/stats.py",
+        "np.log(2.0 / np.asarray(alpha)) / (2.0 * np.asarray(trials))",
+        "np.log(1.0 / np.asarray(alpha)) / (2.0 * np.asarray(trials))",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "the bar of the martingale without alpha",
+        "ltjax/stats.py",
+        "- special.betaln(0.5, 0.5) + np.log(alpha)",
+        "- special.betaln(0.5, 0.5) + 0.5 * np.log(alpha)",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "a needed width starts a neuron late",
+        "ltjax/stats.py",
+        "low = int(ks[small[-1]]) + 1 if len(small) else None",
+        "low = int(ks[small[-1]]) + 2 if len(small) else None",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "all bands share one curve's error rate",
+        "ltjax/estimates.py",
+        "stats.dkw_band(ends, trials, ALPHA / curves)",
+        "stats.dkw_band(ends, trials, ALPHA)",
+        "tests/test_plots.py tests/test_report.py",
+    ),
+    Mutant(
+        "a band for one width drawn for all",
+        "ltjax/estimates.py",
+        "_around(one.tally, name, ALPHA / (curves * len(one.widths)))",
+        "_around(one.tally, name, ALPHA / curves)",
+        "tests/test_plots.py tests/test_charts.py",
+    ),
+    Mutant(
+        "undecided trials left out of an interval",
+        "ltjax/estimates.py",
+        "return least, least + tally.undecided[tally.criterion(name)]",
+        "return least, least",
+        "tests/test_plots.py tests/test_charts.py",
+    ),
+    Mutant(
+        "the product's density twice too high",
+        "ltjax/theory/product.py",
+        "return np.asarray(0.25 * (",
+        "return np.asarray(0.5 * (",
+        "tests/test_theory.py",
+    ),
+    Mutant(
+        "both slots taken for independent",
+        "ltjax/theory/partition.py",
+        "failure = 2.0 * empty - np.exp(m * np.log1p(-2.0 * p))",
+        "failure = 2.0 * empty - np.exp(2.0 * m * np.log1p(-p))",
+        "tests/test_theory.py",
+    ),
+    Mutant(
+        "tight's tolerance without its root",
+        "ltjax/theory/layers.py",
+        "norm = float(np.expm1(np.log1p(epsilon) / depth))",
+        "norm = float(epsilon / depth)",
+        "tests/test_theory_layers.py",
+    ),
+    Mutant(
+        "later layers asked for both sides",
+        "ltjax/theory/layers.py",
+        "laws = [pool.shared_law(column, eta, sides=2 if first else 1)",
+        "laws = [pool.shared_law(column, eta, sides=2)",
+        "tests/test_theory_layers.py",
+    ),
+    Mutant(
+        "a difference that takes g's layer for f's",
+        "ltjax/networks.py",
+        "dz = weights @ dh + errors[..., 0, :, :] @ (h + dh)",
+        "dz = weights @ dh + errors[..., 0, :, :] @ h",
+        "tests/test_networks.py tests/test_certificate.py",
+    ),
+    Mutant(
+        "a neuron acts on the wrong side",
+        "ltjax/tickets.py",
+        "there = [(hidden > 0) == (side == 0) for side in range(len(kept))]",
+        "there = [(hidden > 0) == (side == 1) for side in range(len(kept))]",
+        "tests/test_tickets.py",
+    ),
+    Mutant(
+        "a neuron that both sides name counted twice",
+        "ltjax/tickets.py",
+        "counted[1:] &= kept[1:] != kept[:-1]",
+        "counted[1:] &= kept[1:] == kept[1:]",
+        "tests/test_tickets.py",
+    ),
+    Mutant(
+        "a batch recorded beyond its plan",
+        "ltjax/tally.py",
+        "if not 0 <= batch.start < batch.stop <= planned:",
+        "if not 0 <= batch.start < batch.stop:",
+        "tests/test_records.py",
+    ),
+    Mutant(
+        "a trial counted twice",
+        "ltjax/tally.py",
+        "if span.start < batch.stop and batch.start < span.stop:",
+        "if span.start < batch.stop and batch.start < span.start:",
+        "tests/test_records.py tests/test_merge.py",
+    ),
+    Mutant(
+        "a line's checksum not looked at",
+        "ltjax/records.py",
+        "if sealed != line:",
+        "if len(sealed) != len(line):",
+        "tests/test_records.py",
+    ),
+    Mutant(
+        "a rule looks only at certified trials",
+        "ltjax/plans.py",
+        "most = least + int(tally.undecided[cell])",
+        "most = least",
+        "tests/test_plans.py",
+    ),
+    Mutant(
+        "a share's stride off by one",
+        "ltjax/plans.py",
+        "range((shard.number - 1) * block, trials, shard.of * block)",
+        "range((shard.number - 1) * block, trials, (shard.of + 1) * block)",
+        "tests/test_plans.py",
+    ),
+    Mutant(
+        "the cost of opposed signs left out",
+        "ltjax/supnorm/certificate.py",
+        "bound = bound + _length(r, -1, xp) * scaled / 2",
+        "bound = bound + 0.0 * scaled",
+        "tests/test_certificate.py",
+    ),
+    Mutant(
+        "part of a plan taken for the whole of it",
+        "ltjax/tally.py",
+        " or self.ranges != ((0, planned[0]),)",
+        "",
+        "tests/test_looks.py",
+    ),
+    Mutant(
+        "a plan that nothing was run under counts",
+        "ltjax/tally.py",
+        "for plan in self._run or self.plans)",
+        "for plan in self.plans)",
+        "tests/test_looks.py",
+    ),
+    Mutant(
+        "a smaller plan not written down",
+        "ltjax/records.py",
+        "if self._plan != self._ledger.plan:",
+        "if self._plan.planned > self._ledger.plan.planned:",
+        "tests/test_looks.py",
+    ),
+    Mutant(
+        "an interval of the wrong plan",
+        "ltjax/estimates.py",
+        "interval = stats.anytime if tally.anytime else stats.clopper_pearson",
+        "interval = stats.clopper_pearson",
+        "tests/test_looks.py",
+    ),
+    Mutant(
+        "a needed width with twice its error rate",
+        "ltjax/estimates.py",
+        "(2 if tally.anytime else 1) if monotone",
+        "1 if monotone",
+        "tests/test_looks.py",
+    ),
+    Mutant(
+        "a table's bands for one curve each",
+        "ltjax/report.py",
+        "estimate(one, name, curves) for name",
+        "estimate(one, name, 1) for name",
+        "tests/test_bands.py",
+    ),
+    Mutant(
+        "a figure's bands forget its panels",
+        "ltjax/plots.py",
+        "curves=len(criteria) * count_curves(series))",
+        "curves=count_curves(series))",
+        "tests/test_bands.py",
+    ),
+    Mutant(
+        "a width at the level taken for too small",
+        "ltjax/stats.py",
+        "np.flatnonzero(band.high < success)",
+        "np.flatnonzero(band.high <= success)",
+        "tests/test_stats.py",
+    ),
+    Mutant(
+        "a ticket chooses its own scales",
+        "ltjax/tickets.py",
+        "if scale > most:",
+        "if scale > most and False:",
+        "tests/test_forgery.py",
+    ),
+    Mutant(
+        "a layer divided until it vanishes",
+        "ltjax/tickets.py",
+        "if norm < LEAST_NORM and np.any(layer):",
+        "if norm < 0.0 and np.any(layer):",
+        "tests/test_forgery.py",
+    ),
+    Mutant(
+        "equal as rounded is equal",
+        "ltjax/tickets.py",
+        "error[at] = ((product - w) + lost) / m",
+        "error[at] = (product - w) / m",
+        "tests/test_forgery.py",
+    ),
+    Mutant(
+        "other bytes that read as a ticket",
+        "ltjax/ticket_files.py",
+        "if to_bytes(ticket) != data:",
+        "if _parts(ticket) != (header, kept):",
+        "tests/test_forgery.py",
+    ),
+    Mutant(
+        "scales multiplied in order",
+        "ltjax/ticket_files.py",
+        "product = math.prod(map(Fraction, scales), start=Fraction(1))",
+        "product = math.prod(scales)",
+        "tests/test_forgery.py",
+    ),
+    Mutant(
+        "an upper bound printed rounded down",
+        "ltjax/decimals.py",
+        "return _significant(value, digits, ROUND_CEILING)",
+        "return _significant(value, digits, ROUND_FLOOR)",
+        "tests/test_decimals.py",
+    ),
+    Mutant(
+        "a hard link to an input written over",
+        "ltjax/files.py",
+        "return os.path.samefile(one, other)",
+        "return os.path.realpath(one) == os.path.realpath(other)",
+        "tests/test_outputs.py",
+    ),
+    Mutant(
+        "integers beyond 2^53 rounded",
+        "ltjax/files.py",
+        "return converted - upper.astype(np.float64) * 2.0**32 != lower.astype(np.float64)",
+        "return converted.astype(values.dtype) != values",
+        "tests/test_reading.py",
+    ),
+    Mutant(
+        "a signal's reminder comes once",
+        "ltjax/interrupts.py",
+        "ITIMER_REAL, GRACE, GRACE)",
+        "ITIMER_REAL, GRACE)",
+        "tests/test_interrupts.py",
+    ),
+    Mutant(
+        "an ignored signal caught",
+        "ltjax/interrupts.py",
+        "not in (signal.SIG_IGN, None)",
+        "is not None",
+        "tests/test_interrupts.py",
+    ),
+    Mutant(
+        "a letter too much for a stream",
+        "ltjax/streams.py",
+        'stream.reconfigure(errors="backslashreplace")',
+        'stream.reconfigure(errors="strict")',
+        "tests/test_shell.py",
+    ),
+    Mutant(
+        "half a trial",
+        "ltjax/values.py",
+        "if not value.is_finite() or value != value.to_integral_value():",
+        "if not value.is_finite():",
+        "tests/test_shell.py",
+    ),
+    Mutant(
+        "asymptotic widths where they are far off",
+        "ltjax/theory/widths.py",
+        "if delta <= RARE else float",
+        "if delta <= 1.0 else float",
+        "tests/test_asymptotics.py",
+    ),
+    Mutant(
+        "a damaged line blamed on an editor",
+        "ltjax/records.py",
+        'if line.endswith(b"\\r\\n") and sealed == line[:-2] + b"\\n":',
+        'if line.endswith(b"\\r\\n"):',
+        "tests/test_shell.py",
+    ),
+    Mutant(
+        "a signal waits for a step",
+        "ltjax/engine.py",
+        "interrupts.wait(lambda: _ready(made))",
+        "_ready(made)",
+        "tests/test_shell.py",
+    ),
+    Mutant(
+        "a notebook's backend draws",
+        "ltjax/looks.py",
+        'os.environ.pop("MPLBACKEND", None)',
+        'os.environ.get("MPLBACKEND", None)',
+        "tests/test_pictures.py",
+    ),
+    Mutant(
+        "numpy's way of printing reaches a figure",
+        "ltjax/plots.py",
+        "np.printoptions(**looks.PRINTED),",
+        "np.printoptions(),",
+        "tests/test_pictures.py tests/test_plots.py",
+    ),
+    Mutant(
+        "64 bits reach the kernels",
+        "ltjax/machine.py",
+        "    partial(jax.enable_x64, False),\n",
+        "",
+        "tests/test_settings.py",
+    ),
+    Mutant(
+        "a fork that would hang",
+        "ltjax/machine.py",
+        "    if _started_by is not None:",
+        "    if False:",
+        "tests/test_settings.py",
+    ),
+    Mutant(
+        "the compiler may contract A W - t",
+        "ltjax/search/nearest.py",
+        "bits ^ zero",
+        "bits",
+        "tests/test_pinned.py",
+    ),
+    Mutant(
+        "a bracket without the law's slack",
+        "ltjax/experiments/neuron.py",
+        "np.float32(draws.ROUNDING)",
+        "np.float32(0.0)",
+        "tests/test_slack.py",
+    ),
+    Mutant(
+        "the slack of whole networks left out",
+        "ltjax/experiments/network.py",
+        "most = worst * (1 + nearest.RELATIVE) + draws.ROUNDING",
+        "most = worst * (1 + nearest.RELATIVE)",
+        "tests/test_slack.py",
+    ),
+    Mutant(
+        "slot errors not looked at",
+        "ltjax/search/nearest.py",
+        "if beyond.any():",
+        "if False:",
+        "tests/test_slack.py",
+    ),
+    Mutant(
+        "another layout's record gone on with",
+        "ltjax/plans.py",
+        "if problem.layout != LAYOUT:",
+        "if False:",
+        "tests/test_reproducible.py",
+    ),
+    Mutant(
+        "the relaxation's last rule left out",
+        "ltjax/supnorm/relaxation.py",
+        "    product = np.maximum(product, least + OUTWARD * np.abs(least))\n",
+        "",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "an eigenvalue without its slack",
+        "ltjax/supnorm/relaxation.py",
+        "(max(top, 0.0) + slack)",
+        "max(top, 0.0)",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "stuck nodes forgotten",
+        "ltjax/supnorm/tree.py",
+        "                self.settled = max(self.settled, bound)\n            else:",
+        "                self.settled = self.settled if stuck else bound\n            else:",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "a lower bound rounded to nearest",
+        "ltjax/supnorm/ascent.py",
+        "return reached(pair, x[:, None])[0][0], x",
+        "return _gap(pair, x)[0], x",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "a norm without its slack",
+        "ltjax/supnorm/certificate.py",
+        "return gain * (1 + SLACK * max(plus.shape[-2:]) ** 2 * float(xp.finfo(layer.dtype).eps))",
+        "return gain",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "opposed signs cost less than they do",
+        "ltjax/supnorm/certificate.py",
+        "        size = size * xp.maximum(gain(w), gain(w + e))[..., None]\n",
+        "        pass\n",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "in the plane exact is exact",
+        "ltjax/supnorm/exact.py",
+        "    off = 2.0 * (depth",
+        "    off = 0.0 * (depth",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "a point's rounding counted in part",
+        "ltjax/networks.py",
+        "off = off + np.where(np.abs(z) <= change + off_z, np.minimum(off_z, change), 0.0)",
+        "off = off + 0.0",
+        "tests/test_bounds.py",
+    ),
+    Mutant(
+        "powers of a matrix of zeros",
+        "ltjax/supnorm/certificate.py",
+        "np.where(some, _schatten(matrix, np, MORE_SQUARINGS, stop), 0.0)",
+        "_schatten(matrix, np, MORE_SQUARINGS, stop)",
+        "tests/test_stops.py",
+    ),
+    Mutant(
+        "a deadline ignored by the relaxation",
+        "ltjax/supnorm/relaxation.py",
+        "            if stop():\n                return None\n            state,",
+        "            state,",
+        "tests/test_stops.py",
+    ),
+    Mutant(
+        "an interrupt ends with code 0",
+        "ltjax/ticket_commands.py",
+        "raise KeyboardInterrupt",
+        "return",
+        "tests/test_stops.py",
+    ),
+    Mutant(
+        "the fuzzer forgets the breakpoints of g",
+        "scripts/rationals.py",
+        "    for p, q in np.concatenate([of_f, of_g]):",
+        "    for p, q in of_f:",
+        "tests/test_redteam.py",
+    ),
+    Mutant(
+        "the fuzzer lets every lower bound pass",
+        "scripts/redteam.py",
+        "check(value <= found.high,",
+        "check(value <= 4 * found.high,",
+        "tests/test_redteam.py",
+    ),
+)
+
+
+def planted(mutant: Mutant) -> str:
+    """The module with the fault; ValueError unless its place is found exactly once."""
+    text = (ROOT / mutant.path).read_text()
+    if text.count(mutant.old) != 1 or mutant.old == mutant.new:
+        raise ValueError(f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.path}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what the tests read; compiled Python is left behind."""
+    for name in COPIED:
+        source, there = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, there, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, there)
+    return folder
+
+
+def passes(folder: Path, tests: str, cache: str) -> bool:
+    """Whether the tests pass in a copy; `RuntimeError` where none of them ran."""
+    line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    env["LTJAX_TESTS_CACHE"] = cache  # a program that the fault leaves alone is compiled once
+    try:
+        ran = subprocess.run(
+            [*line, *tests.split()], cwd=folder, env=env, capture_output=True, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if ran.returncode not in (0, FAILED):
+        raise RuntimeError(f"pytest {tests}: exit code {ran.returncode}\n{ran.stdout.decode()}")
+    return ran.returncode == 0
+
+
+def survives(mutant: Mutant, cache: str) -> bool:
+    """Whether the tests pass with the fault planted."""
+    text = planted(mutant)
+    with tempfile.TemporaryDirectory(prefix="ltjax-mutant-") as folder:
+        (copied(Path(folder)) / mutant.path).write_text(text)
+        return passes(Path(folder), mutant.tests, cache)
+
+
+def unsound(mutants: list[Mutant], cache: str, pool: ThreadPoolExecutor) -> list[str]:
+    """Tests that fail where nothing is wrong: by them a mutant's death would be no word."""
+    named = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests.split()))
+    with tempfile.TemporaryDirectory(prefix="ltjax-mutant-") as folder:
+        copied(Path(folder))
+        passed = pool.map(lambda test: passes(Path(folder), test, cache), named)
+        return [test for test, passing in zip(named, passed, strict=True) if not passing]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Plant, test and tell; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[""], help="words in the names wanted")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants tested side by side")
+    asked = parser.parse_args(argv)
+    mutants = [m for m in MUTANTS if any(word in m.name for word in asked.only)]
+    begun = time.monotonic()
+    programs = tempfile.TemporaryDirectory(prefix="ltjax-programs-")
+    with programs as cache, ThreadPoolExecutor(asked.jobs) as pool:
+        if failed := unsound(mutants, cache, pool):
+            print(f"tests fail where nothing is planted: {', '.join(failed)}")
+            return 1
+        alive = 0
+        for mutant, survived in zip(
+            mutants, pool.map(lambda m: survives(m, cache), mutants), strict=True
+        ):
+            alive += survived
+            print(
+                f"{'SURVIVED' if survived else 'killed':10}{mutant.name:58}{mutant.path}",
+                flush=True,
+            )
+    print(
+        f"{len(mutants)} mutants, {len(mutants) - alive} killed, {alive} survived, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
