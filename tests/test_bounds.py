@@ -395,7 +395,7 @@ def test_what_a_target_reaches_is_told_in_any_units():
 
 
 def test_what_next_to_nothing_bounds_is_left_as_it_is():
-    """Layers of zeros: the supremum is 0, and what is added for underflow is no unit to divide by."""
+    """Of layers of zeros: the supremum is 0, and what underflow adds is no unit to divide by."""
     first = np.array([[0.25, -0.5], [0.125, 0.25]])
     weights = (first, np.zeros((2, 2)), np.zeros((1, 2)))
     errors = (1e-13 * first[None], np.zeros((1, 2, 2)), np.full((1, 1, 2), 1e-13))
