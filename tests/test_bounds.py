@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import ball
+from test_certificate import random_pair
 from test_relaxation import point as lifted
 
 from ltjax import gaps, networks
@@ -405,3 +406,12 @@ def test_what_next_to_nothing_bounds_is_left_as_it_is():
     *_, last = tree.brackets(pair, 0.01)
     assert last.lower == 0.0
     assert last.upper < 1e-200
+
+
+def test_neurons_beyond_the_sets_that_are_tried_are_paid_for(monkeypatch):
+    monkeypatch.setattr(certificate, "BITS_ON_HOST", 2)
+    for seed in range(4):
+        pair = random_pair((2, 30, 1), 0.003, seed)
+        upper = certificate.upper(pair._replace(errors=tuple(e[None] for e in pair.errors)))[0]
+        supremum = exact.circle_supremum(pair)
+        assert supremum <= upper < 5.0 * supremum
