@@ -76,9 +76,8 @@ def devices(kind: str = "auto") -> list[jax.Device]:
     try:
         return jax.local_devices() if kind == "auto" else jax.local_devices(backend=kind)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "no such backend"
         only = f" (JAX_PLATFORMS is {asked})" if (asked := _set("jax_platforms")) else ""
-        raise InputError(f"device must be present, got {kind}{only}: {reason}") from None
+        raise InputError(f"device must be present, got {kind}{only}: {_reason(error)}") from None
 
 
 def start() -> None:
@@ -98,10 +97,14 @@ def start() -> None:
     _check_flags(os.environ.get("XLA_FLAGS", ""))
     try:
         jax.local_devices()
-    except RuntimeError as error:
-        asked, reason = _set("jax_platforms"), str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:  # the second of what is not installed
+        asked, reason = _set("jax_platforms"), _reason(error)
         raise InputError(f"JAX_PLATFORMS must name what is there, got {asked}: {reason}") from None
     _started_by = os.getpid()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else "no such backend"
 
 
 _started_by: int | None = None  # process

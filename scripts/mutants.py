@@ -110,7 +110,7 @@ MUTANTS = (
         "ltjax/engine.py",
         "np.where(single > np.float64(epsilons), np.nextafter(single, np.float32(0)), single)",
         "np.where(single > np.float64(epsilons), single, single)",
-        "tests/test_engine.py",
+        "tests/test_slack.py",
     ),
     Mutant(
         "Clopper and Pearson's upper end a count low",
@@ -253,11 +253,11 @@ MUTANTS = (
         "tests/test_plans.py",
     ),
     Mutant(
-        "the cost of opposed signs left out",
+        "neurons beyond the sets tried not paid for",
         "ltjax/supnorm/certificate.py",
         "bound = bound + _length(r, -1, xp) * scaled / 2",
         "bound = bound + 0.0 * scaled",
-        "tests/test_certificate.py",
+        "tests/test_bounds.py",
     ),
     Mutant(
         "part of a plan taken for the whole of it",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import ball
+from test_certificate import random_pair
 from test_relaxation import point as lifted
 
 from ltjax import gaps, networks
@@ -395,7 +396,7 @@ def test_what_a_target_reaches_is_told_in_any_units():
 
 
 def test_what_next_to_nothing_bounds_is_left_as_it_is():
-    """Layers of zeros: the supremum is 0, and what is added for underflow is no unit to divide by."""
+    """Of layers of zeros: the supremum is 0, and what underflow adds is no unit to divide by."""
     first = np.array([[0.25, -0.5], [0.125, 0.25]])
     weights = (first, np.zeros((2, 2)), np.zeros((1, 2)))
     errors = (1e-13 * first[None], np.zeros((1, 2, 2)), np.full((1, 1, 2), 1e-13))
@@ -405,3 +406,12 @@ def test_what_next_to_nothing_bounds_is_left_as_it_is():
     *_, last = tree.brackets(pair, 0.01)
     assert last.lower == 0.0
     assert last.upper < 1e-200
+
+
+def test_neurons_beyond_the_sets_that_are_tried_are_paid_for(monkeypatch):
+    monkeypatch.setattr(certificate, "BITS_ON_HOST", 2)
+    for seed in range(4):
+        pair = random_pair((2, 30, 1), 0.003, seed)
+        upper = certificate.upper(pair._replace(errors=tuple(e[None] for e in pair.errors)))[0]
+        supremum = exact.circle_supremum(pair)
+        assert supremum <= upper < 5.0 * supremum

@@ -318,3 +318,20 @@ def test_five_seconds_are_five_seconds(sizes, norm):
     reached = np.linalg.norm(apart, 2 if norm == "l2" else np.inf, axis=1).max()
     assert reached <= found[-1][1].upper
     assert found[-1][1].upper < 0.9 * found[0][1].upper
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_no_steps_begin_after_the_time(monkeypatch, times):
+    """A large relaxation takes its steps in parts, here of one step each."""
+    begun = []
+    monkeypatch.setattr(relaxation, "CHUNK", 0.0)
+    state = np.zeros(1), np.float32(1.0)
+    monkeypatch.setattr(
+        relaxation, "_advance_some", lambda *_: begun.append(1) or (state, 0.0, 0.0)
+    )
+    problem, schedule = (None, np.zeros((1, 3, 2))), (np.float32(1.0), np.float32(0.5), 8)
+    found = relaxation._advance_all(
+        problem, np.zeros(1), (), schedule, stop=lambda: len(begun) >= times
+    )
+    assert found is None
+    assert len(begun) == times
