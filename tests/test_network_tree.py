@@ -38,6 +38,7 @@ def test_the_tree_decides_what_the_ascent_leaves_open(settled):
     assert not searched.any()
 
 
+@pytest.mark.slow
 def test_a_verdict_of_sup_stands(settled):
     lower, upper = settled[1]
     assert np.all(lower[:, 1] >= lower[:, 0])
@@ -49,6 +50,7 @@ def test_a_verdict_of_sup_stands(settled):
     np.testing.assert_array_equal(upper[:, 1][decided], upper[:, 0][decided])
 
 
+@pytest.mark.slow
 def test_verdicts_do_not_depend_on_the_trials_beside(settled):
     outcome, (lower, upper) = settled
     some = np.array([3, 30, 47])
@@ -117,6 +119,7 @@ def test_no_more_nodes_are_visited_than_there_may_be(monkeypatch):
         assert value <= high[0] * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_the_known_answer_check_looks_at_the_tree(settled):
     outcome, trials = settled[0], np.arange(TRIALS)
     experiment.check(ASKED, trials, *outcome)

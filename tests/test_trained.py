@@ -133,6 +133,7 @@ def test_accuracy_lost_is_divided_in_float64():
     np.testing.assert_array_equal(share, [[[0.05, 0.15, 0.35, -0.1, np.nan, 1.0]]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", BOTH)
 def test_counts_do_not_depend_on_the_ranges(experiment):
     whole, cut = counts(experiment, (0, TRIALS)), counts(experiment, (5, TRIALS), (0, 1), (1, 5))
@@ -140,6 +141,7 @@ def test_counts_do_not_depend_on_the_ranges(experiment):
     assert (np.array(whole) != counts(experiment, (TRIALS, 2 * TRIALS))).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", BOTH)
 def test_networks_do_not_depend_on_how_many_are_trained_beside_them(experiment):
     assert program(experiment).lanes != TRIALS
@@ -161,6 +163,7 @@ def test_networks_do_not_depend_on_how_many_are_trained_beside_them(experiment):
             np.testing.assert_array_equal(layer[:TRIALS], other)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was(tmp_path):
     path = tmp_path / "popup.jsonl"
     curves.run(problem("popup"), 3, path, device="cpu")
@@ -194,6 +197,7 @@ def test_a_sound_kernel_passes(outcome):
     check(right=found.right + trained.TIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [0, 1])
 def test_a_wrong_accuracy_is_found(outcome, network):
     check, found = outcome
@@ -207,6 +211,7 @@ def test_a_wrong_accuracy_is_found(outcome, network):
         check(**{name: (first, np.roll(second, 1, axis=1))})  # every class taken for the next
 
 
+@pytest.mark.slow
 def test_a_wrong_mask_is_found(outcome):
     check, found = outcome
     first, second = found.mask
@@ -221,6 +226,7 @@ def test_a_wrong_mask_is_found(outcome):
             check(**wrong)
 
 
+@pytest.mark.slow
 def test_a_broken_trial_is_not_the_one_that_is_checked(outcome):
     check, found = outcome
     broken = found.right.copy()
