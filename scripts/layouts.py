@@ -232,6 +232,10 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="a smaller problem, fewer layouts")
     parser.add_argument("--part", choices=["neuron", "network", "ticket"], help="one part")
     args = parser.parse_args(argv)
+    if args.quick and args.part == "network":
+        parser.error(
+            "part must not be network beside --quick, which has none: nothing would be compared."
+        )
     others, differ = layouts(args.quick, args.other), 0
     for curve in [QUICK] if args.quick else [NEURON, NETWORK]:
         if args.part in (None, curve.split()[0]):
