@@ -58,7 +58,7 @@ def pair_of(
     layers, exponent, exact = _balanced(
         _alive([np.stack(both) for both in zip(first, second, strict=True)])
     )
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore"):
         scale = float(np.ldexp(radius, exponent))
     if not (exact and LEAST <= scale <= MOST):
         sizes = ", ".join(f"{np.abs(a).max():g}" for a in first)
@@ -104,8 +104,7 @@ def _balanced(layers):
         top = int(rows.max()) if rows.max() > -NEVER else 0
         small = (rows > -NEVER) & (rows < top - WITHIN) & (n + 1 < len(layers))
         shift = np.where(small, rows - top, 0)
-        with np.errstate(under="ignore"):
-            scaled = np.ldexp(mantissa, exponent - shift[:, None] - top)
+        scaled = np.ldexp(mantissa, exponent - shift[:, None] - top)
         exact &= np.array_equal(np.frexp(scaled)[0], mantissa, equal_nan=True)
         found.append(scaled)
         total += top

@@ -185,9 +185,8 @@ def _rounded_norm(layer: np.ndarray) -> float:
 def reach(weights: Sequence, last: str = "linear", stop: Stop = never) -> float:
     """A lower bound on the supremum over the unit ball of ||f||, from some steps uphill.
 
-    An error above it is kept to by a ticket that keeps nothing. Layers are of norms about 1, or the
-    bound may be as low as 0. A product of matrices of n columns is off by at most 2 n u of the
-    product of their Frobenius norms, which is taken off.
+    An error above it is kept to by a ticket that keeps nothing. What rounding may have added at the
+    best point is taken off: see `reached`.
 
     Args:
         stop: asked before every step but the first.

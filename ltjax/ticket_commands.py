@@ -41,6 +41,23 @@ def _ends(
     return first, last, interrupts.asked()
 
 
+def _limit(seconds: float):
+    """Whether the time is over or a signal has come."""
+    from ltjax import interrupts, machine, stops
+
+    return stops.either(machine.deadline(seconds), interrupts.asked)
+
+
+def _judged(ticket, layers, gap: float | None, seconds: float):
+    """The last verdict on a ticket; the limit, over once a signal came; and whether one did."""
+    from ltjax import stops, tickets
+
+    stop = _limit(seconds)
+    found = tickets.verdicts(ticket, layers, lower=True, gap=gap, stop=stop)
+    _, verdict, interrupted = _ends(found)
+    return verdict, stops.either(stop, lambda: interrupted), interrupted
+
+
 def _end(interrupted: bool) -> None:
     """What was found is told; the exit code says that it is not all."""
     if interrupted:
@@ -85,16 +102,7 @@ class Make:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import (
-            decimals,
-            files,
-            gaps,
-            interrupts,
-            machine,
-            stops,
-            ticket_report,
-            tickets,
-        )
+        from ltjax import decimals, files, gaps, interrupts, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
@@ -114,10 +122,7 @@ class Make:
             narrow=self.narrow,
             stop=interrupts.asked,
         )
-        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
-        found = tickets.verdicts(ticket, layers, lower=True, gap=self.gap, stop=stop)
-        _, verdict, interrupted = _ends(found)
-        stop = stops.either(stop, lambda: interrupted)
+        verdict, stop, interrupted = _judged(ticket, layers, self.gap, self.max_seconds)
         files.write_atomic(self.out, tickets.to_bytes(ticket))
         yield ticket_report.report(ticket, layers, verdict, self.gap, stop)
         yield f"ticket: {self.out}"
@@ -146,26 +151,14 @@ class Verify:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import (
-            decimals,
-            files,
-            gaps,
-            interrupts,
-            machine,
-            stops,
-            ticket_report,
-            tickets,
-        )
+        from ltjax import decimals, files, gaps, machine, ticket_report, tickets
         from ltjax.errors import FalseClaimError
 
         gaps.check(self.gap, self.max_seconds)
         ticket = tickets.read(self.ticket)
         layers = files.read_network(self.network, "network")
         machine.keep_programs(self.compile_cache)
-        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
-        found = tickets.verdicts(ticket, layers, lower=True, gap=self.gap, stop=stop)
-        _, verdict, interrupted = _ends(found)
-        stop = stops.either(stop, lambda: interrupted)
+        verdict, stop, interrupted = _judged(ticket, layers, self.gap, self.max_seconds)
         if not verdict.belongs:
             raise FalseClaimError(
                 f"{self.ticket} was made for another network, not {self.network}."
@@ -208,14 +201,14 @@ class Gap:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax import files, gaps, interrupts, machine, stops
+        from ltjax import files, gaps, machine
 
         gaps.check(self.gap, self.max_seconds, self.radius)
         first = files.read_network(self.first, "first")
         second = files.read_network(self.second, "second")
         pair, scale = gaps.pair_of(first, second, self.last, self.radius)
         machine.keep_programs(self.compile_cache)
-        stop = stops.either(machine.deadline(self.max_seconds), interrupts.asked)
+        stop = _limit(self.max_seconds)
         known = gaps.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
         # What is known before any node is where the search begins.
         start, found, interrupted = _ends(known, lambda known: known.nodes == 0)

@@ -17,6 +17,7 @@ the hypotheses ask for, or 1, and a divided layer is of norm LEAST_NORM at least
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -269,6 +270,7 @@ def evaluate(ticket: Ticket, x: np.ndarray) -> np.ndarray:
     return ticket.scale * forward(layers, halves, ticket.last)
 
 
+@np.errstate(under="ignore")
 def errors(ticket: Ticket, layers: Layers) -> Pair:
     """The target divided by the scales, and the ticket as its one neighbour, in float64.
 
@@ -335,13 +337,11 @@ def _check_divided(layers: Layers, divided: Layers, scales: Sequence[float]) -> 
             )
 
 
-@np.errstate(under="ignore")
 def bracket(
     ticket: Ticket,
     layers: Layers,
     lower: bool = True,
     stop: Stop = never,
-    upper: bool = True,
 ) -> tuple[float, float]:
     """Bounds on the supremum over the unit ball of ||f - S g~||, in the units of the target.
 
@@ -349,14 +349,24 @@ def bracket(
         layers: the target as given, of the ticket's shapes.
         lower: whether to look for a point with a large error; 0 is the lower bound otherwise.
         stop: asked between the steps; once true, what is there at once is the bracket.
+    """
+    return _bounded(errors(ticket, layers), ticket.scale, lower, stop)
+
+
+@np.errstate(under="ignore")
+def _bounded(
+    pair: Pair, scale: float, lower: bool, stop: Stop, upper: bool = True
+) -> tuple[float, float]:
+    """`bracket` of a target and its ticket as `errors` gives them.
+
+    Args:
         upper: whether to bound from above; infinity is the upper bound otherwise.
     """
     from ltjax.supnorm import ascent, certificate
 
-    pair = errors(ticket, layers)
     high = float(certificate.upper(pair, stop)[0]) if upper else math.inf
     low = float(ascent.lower(pair, batch=1, stop=stop)[0][0]) if lower else 0.0
-    return gaps.outward(pair, ticket.scale, low, high)
+    return gaps.outward(pair, scale, low, high)
 
 
 def _narrower(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
@@ -396,12 +406,13 @@ def verdicts(
     if sizes != ticket.sizes or digest(layers, ticket.last) != ticket.target:
         yield Verdict(False, 0.0, math.inf, ticket.epsilon)
         return
-    low, high = 0.0, math.inf
+    pair, low, high = errors(ticket, layers), 0.0, math.inf
+    bounded = partial(_bounded, pair, ticket.scale)
     # At once, then by norms, then from below, then closed.
     steps = [
-        lambda: bracket(ticket, layers, lower, lambda: True),
-        lambda: bracket(ticket, layers, False, stop),
-        lambda: bracket(ticket, layers, True, stop, upper=False),
+        lambda: bounded(lower, lambda: True),
+        lambda: bounded(False, stop),
+        lambda: bounded(True, stop, upper=False),
     ]
     for n, step in enumerate(steps[: 2 + lower]):
         if n and stop():
@@ -410,7 +421,6 @@ def verdicts(
         yield Verdict(True, low, high, ticket.epsilon)
     if gap is None and high <= ticket.epsilon:
         return
-    pair = errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
     epsilon = ticket.epsilon if gap is None else None
     for found in gaps.closing(pair, ticket.scale, gap or gaps.LEAST_GAP, epsilon, stop=stop):

@@ -88,7 +88,7 @@ def telescoped(pair: Pair, stop: Stop = never) -> np.ndarray:
 
 def together(bounds: np.ndarray) -> np.ndarray:
     """The bound that bounds on each output make: [b, n_out] to [b]."""
-    return _length(bounds, -1, np) * (1.0 + bounds.shape[-1] * np.finfo(float).eps)
+    return length(bounds, -1) * (1.0 + bounds.shape[-1] * np.finfo(float).eps)
 
 
 def _double(pair):
@@ -115,14 +115,14 @@ def _spectral(matrix):
     matrix = np.where(sound[..., None, None], matrix, 0.0)
     try:
         norm = np.linalg.norm(matrix, 2, axis=(-2, -1))
-    except np.linalg.LinAlgError:  # did not converge: the root of the sum of squares is no less
-        norm = length(matrix, (-2, -1))
+    except np.linalg.LinAlgError:  # did not converge
+        norm = _frobenius(matrix)
     return np.where(sound, norm, np.nan)
 
 
 def _frobenius(matrix):
-    """Above the norm: what stands for it where there is no time for more."""
-    return _length(matrix, (-2, -1), np)
+    """No less than the norm: what stands for it where there is no time, or no convergence."""
+    return length(matrix, (-2, -1))
 
 
 def _within(stop):
@@ -214,7 +214,7 @@ def _on_host(weights, errors, stop):
     *below, last = _apart(layers, np)
     sizes = weights[0].shape[1], *map(len, weights[:-1])
     bits = next((b for b in range(BITS_ON_HOST, 0, -1) if _work(sizes, b) <= WORK), 0)
-    sets = 2 ** _tried(bits, sizes)
+    sets = 2 ** _tried(bits, len(sizes) - 1, sizes[-1])
     step = max(1, AT_ONCE // (len(errors[0]) * max(sizes) * sets))
     for first in range(0, outputs, step):
         if stop():
@@ -229,10 +229,13 @@ def _on_host(weights, errors, stop):
     return bound
 
 
-def _tried(bits, sizes):
-    """Neurons of the last hidden layer whose sets are tried, of `sizes`: inputs and hidden ones."""
-    *below, neurons = sizes
-    return min(-(-bits // len(below)), neurons) if below else 0
+def _tried(bits, hidden, neurons):
+    """Neurons of the last hidden layer whose sets are tried: every layer has its share of bits.
+
+    Args:
+        hidden: layers.
+    """
+    return min(-(-bits // hidden), neurons) if hidden else 0
 
 
 def _work(sizes, bits):
@@ -244,7 +247,7 @@ def _work(sizes, bits):
     *below, neurons = sizes
     if not below:
         return neurons
-    tried = _tried(bits, sizes)
+    tried = _tried(bits, len(below), neurons)
     sets = 2**tried
     others = 20 * neurons * below[-1] * min(neurons, below[-1])
     return 6 * (sets + neurons) * neurons * below[-1] + others + sets * _work(below, bits - tried)
@@ -340,7 +343,7 @@ def _single(layers, gain, xp, bits, stop: Stop = never):
     order = xp.argsort(-sizes, axis=-1)
     falling = xp.take(xp.asarray(np.eye(neurons), averaged.dtype), order, axis=0)[..., None, :, :]
 
-    tried = min(-(-bits // (len(layers) - 1)), neurons)
+    tried = _tried(bits, len(layers) - 1, neurons)
     codes = np.arange(2**tried)[:, None] >> np.arange(tried) & 1
     sets = np.concatenate([codes, np.full((2**tried, neurons - tried), 0.5)], axis=1)
     bound, step = -xp.inf, max(1, SETS_AT_ONCE // layers[-2][0][..., 0, :, :].size)
