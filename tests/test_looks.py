@@ -20,7 +20,7 @@ from ltjax import cli, curves, plans, records, stats, tally
 from ltjax.estimates import Series, caption, needed
 from ltjax.plans import Shard
 
-ROOT = Path(records.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 HUGE = 4_000_000_000
 BLOCK = 10  # trials that stay together in a share here
 
