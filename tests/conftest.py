@@ -3,10 +3,14 @@
 # ruff: noqa: E402  the surroundings are set before jax is imported
 
 import os
+import signal
 import tempfile
 
 # As the command sets before it imports jax: the compiler tells of every program that it reads.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# A shell's job in the background ignores it, and so would every command that is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two CPU devices, so that every test of the engine runs on a real mesh.
 DEVICES = "--xla_force_host_platform_device_count=2"
