@@ -172,7 +172,7 @@ def test_a_network_is_the_same_after_a_round_trip():
     again = Problem.from_json(json.loads(json.dumps(DEEP.to_json())))
     assert again == DEEP
     assert again.digest() == DEEP.digest() == "c65c10f5f9d6110f"
-    assert [w.tolist() for w in again.weights] == [[list(r) for r in w] for w in DEEP.target]
+    assert [w.tolist() for w in again.arrays] == [[list(r) for r in w] for w in DEEP.target]
     assert DEEP.shape == (6, 2, 1)
     assert DEEP.config.shapes == ((3, 2), (1, 3))
 
