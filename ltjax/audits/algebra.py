@@ -9,11 +9,11 @@ from math import factorial
 
 import numpy as np
 
-from ltjax.audits.claim import Claim, Count, Finding, Verdict, exact, judge
+from ltjax.audits.claim import Claim, Count, Finding, Judgement, exact, judge
 from ltjax.networks import pairs, pruned
 from ltjax.weights import redraw
 
-TRUE = Verdict.HOLDS
+TRUE = Judgement.HOLDS
 
 
 def relu(x):
@@ -171,7 +171,7 @@ CLAIMS = (
         hypotheses="j1(i) and j2(i) are two neurons, as their signs must differ.",
         limits="All masks of tiny networks are tried. As printed no mask meets both conditions, at "
         "any size: the second leaves an input one neuron. Meant is B_ji' = 0 for other inputs i'.",
-        expected=Verdict.CORRECTED,
+        expected=Judgement.CORRECTED,
         run=_mask,
         subject=pruned.mask,
         quick={"networks": [[2, 4], [2, 5], [3, 6]]},

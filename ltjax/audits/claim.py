@@ -29,7 +29,7 @@ SHOWN = 0.05  # the same of one interval in a figure
 Count = Callable[[Problem, int], Tally]  # `api.run`, or the same with a record, device and watch
 
 
-class Verdict(StrEnum):
+class Judgement(StrEnum):
     """HOLDS and CONSISTENT differ in what was claimed, not in what was found: of a statement on
     infinitely many cases a run sees a few."""
 
@@ -66,7 +66,7 @@ class Finding(NamedTuple):
     note: why nothing was run.
     """
 
-    verdict: Verdict
+    verdict: Judgement
     checks: tuple[Check, ...]
     alpha: float = 0.0
     panels: tuple[dict, ...] = ()
@@ -78,7 +78,7 @@ class Finding(NamedTuple):
     @classmethod
     def from_json(cls, data: dict) -> "Finding":
         checks = tuple(Check(**check) for check in data["checks"])
-        parts = {"verdict": Verdict(data["verdict"]), "panels": tuple(data["panels"])}
+        parts = {"verdict": Judgement(data["verdict"]), "panels": tuple(data["panels"])}
         return cls(**data | parts | {"checks": checks})
 
 
@@ -101,7 +101,7 @@ class Claim:
     statement: str
     hypotheses: str
     limits: str
-    expected: Verdict
+    expected: Judgement
     run: Callable[[Mapping, int, Any, Count], Finding]
     subject: Any
     quick: Mapping[str, Any]
@@ -115,14 +115,14 @@ class Claim:
 
     def as_expected(self, finding: Finding) -> bool:
         """What was not run says nothing against the claim; its row says why."""
-        return finding.verdict in (self.expected, Verdict.NOT_RUN)
+        return finding.verdict in (self.expected, Judgement.NOT_RUN)
 
 
 def judge(
     required: Sequence[Check],
     stated: Sequence[Check],
     corrected: Sequence[Check] = (),
-    best: Verdict = Verdict.HOLDS,
+    best: Judgement = Judgement.HOLDS,
     **rest: Any,
 ) -> Finding:
     """The verdict, and all checks.
@@ -137,11 +137,11 @@ def judge(
     firm, plain = _all(required), _all(stated)
     mended = _all(corrected) if corrected else False
     if firm is False or (plain is False and mended is False):
-        verdict = Verdict.FAILS
+        verdict = Judgement.FAILS
     elif firm is None or plain is None or (plain is False and mended is None):
-        verdict = Verdict.UNDECIDED
+        verdict = Judgement.UNDECIDED
     else:
-        verdict = best if plain else Verdict.CORRECTED
+        verdict = best if plain else Judgement.CORRECTED
     return Finding(verdict, (*stated, *corrected, *required), **rest)
 
 

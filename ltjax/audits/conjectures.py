@@ -7,7 +7,16 @@ whose successes are counted.
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from ltjax.audits.claim import LEVEL, Claim, Count, Finding, Verdict, at_least, judge, tally_counts
+from ltjax.audits.claim import (
+    LEVEL,
+    Claim,
+    Count,
+    Finding,
+    Judgement,
+    at_least,
+    judge,
+    tally_counts,
+)
 from ltjax.experiments.training.problems import imp, popup
 from ltjax.problem.problem import Problem
 
@@ -37,13 +46,13 @@ def _conjecture(size, seed: int, subject, count: Count) -> Finding:
     """From how many starts the subnetwork is as accurate as the trained network, to a margin."""
     if find_spec("sklearn") is None:
         reason = "scikit-learn is missing: pip install 'ltjax[data]'"
-        return Finding(Verdict.NOT_RUN, (), note=reason)
+        return Finding(Judgement.NOT_RUN, (), note=reason)
     problem, criterion = subject(size, seed)
     (width,), (margin,) = problem.grid.widths, problem.grid.epsilons
     won, undecided, _ = tally_counts(count(problem, size["starts"]), criterion, width, margin)
     says = f"{size['data']}, n = {width}, {criterion}: starts that lose at most {margin:g}"
     check = at_least(says, size["share"], won, size["starts"], LEVEL, undecided)
-    return judge([], [check], best=Verdict.CONSISTENT, alpha=LEVEL)
+    return judge([], [check], best=Judgement.CONSISTENT, alpha=LEVEL)
 
 
 DIGITS = "One data set and small networks: what is seen here may be so elsewhere, no more."
@@ -56,7 +65,7 @@ CLAIMS = (
         "as accurate as the whole in at most as many steps.",
         hypotheses="None stated.",
         limits=DIGITS,
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_conjecture,
         subject=winning,
         quick={
@@ -76,7 +85,7 @@ CLAIMS = (
         "subnetwork of competitive accuracy.",
         hypotheses="Wide enough.",
         limits=DIGITS,
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_conjecture,
         subject=supermask,
         quick={

@@ -14,7 +14,7 @@ from ltjax.audits.claim import (
     Claim,
     Count,
     Finding,
-    Verdict,
+    Judgement,
     agrees,
     bounded,
     exact,
@@ -148,7 +148,7 @@ CLAIMS = (
         hypotheses="One neuron, two inputs, k up to five.",
         limits="Every mask is tried with its exact supremum, so the tiny cases are decided, draw "
         "by draw. A search that fails elsewhere says nothing about existence.",
-        expected=Verdict.HOLDS,
+        expected=Judgement.HOLDS,
         run=_existence,
         subject=circle_supremum,
         quick={

@@ -92,22 +92,22 @@ def _entries(chosen, full, seed, out, device, count: Count) -> Iterator[Entry]:
     from ltjax.system import devices  # the way to jax
 
     here = devices.environment(devices.devices(device))
-    with Ledger(out) as ledger:
+    with Finished(out) as finished:
         for claim in chosen:
             size = claim.size(full)
             key = {"claim": claim.name, "size": size, "seed": seed, "version": ltjax.__version__}
-            row = ledger.find(key)
+            row = finished.find(key)
             if row is None:
                 begun = time.monotonic()
                 finding = claim(full, seed, count).to_json()
                 seconds = round(time.monotonic() - begun, 3)
                 row = key | {"environment": here, "finding": finding, "seconds": seconds}
-                ledger.append(row)
+                finished.append(row)
             finding = Finding.from_json(row["finding"])
             yield Entry(claim, size, seed, finding, row["environment"], row["seconds"])
 
 
-class Ledger:
+class Finished:
     """Lines of finished claims: in a file, under a lock, or in memory where no path is given.
 
     A line is on disk when `append` returns. A torn end, of a process that was killed, is dropped.
@@ -151,7 +151,7 @@ class Ledger:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> "Finished":
         return self
 
     def __exit__(self, *_: object) -> None:

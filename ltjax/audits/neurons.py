@@ -12,7 +12,7 @@ from ltjax.audits.claim import (
     Claim,
     Count,
     Finding,
-    Verdict,
+    Judgement,
     at_least,
     averaged,
     bounded,
@@ -66,7 +66,7 @@ def _subnetwork(size, seed: int, subject, count: Count) -> Finding:
     allowed = problem.config.baseline + epsilon
     says = "loss allowed, against that of keeping nothing"
     required.append(exact(says, f"below {decimals.below(nothing, 4)}", allowed, allowed < nothing))
-    return judge(required, stated, best=Verdict.CONSISTENT, alpha=LEVEL)
+    return judge(required, stated, best=Judgement.CONSISTENT, alpha=LEVEL)
 
 
 # Equivalence with random features.
@@ -182,7 +182,7 @@ def _features(size, seed: int, subject, count: Count) -> Finding:
     lines = [law("random features", "bound", dims, needed), law("weights", "exact", dims, widths)]
     title = f"for a loss of {size['part']:g}/d of E y\u00b2"
     drawn = panel(title, "input dimension d", "features or width needed", lines)
-    return judge(required, stated, best=Verdict.CONSISTENT, alpha=LEVEL, panels=(drawn,))
+    return judge(required, stated, best=Judgement.CONSISTENT, alpha=LEVEL, panels=(drawn,))
 
 
 CLAIMS = (
@@ -196,7 +196,7 @@ CLAIMS = (
         "uniform directions, Gaussian inputs, squared loss, y one neuron.",
         limits="The explicit version of the proof is tested at the width it asks for, by the loss "
         "that is known exactly. The theorem speaks of all laws of data.",
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_subnetwork,
         subject=features_theory.lemma,
         quick={"dim": 3, "features": 4, "epsilon": 0.25, "delta": 0.5, "trials": 60},
@@ -209,7 +209,7 @@ CLAIMS = (
         hypotheses="As of the theorem before.",
         limits="One way is exact for every network drawn, whatever is kept. The other way is that "
         "the rule of the proof is right in the mean and its spread falls with the groups.",
-        expected=Verdict.HOLDS,
+        expected=Judgement.HOLDS,
         run=_equivalence,
         subject=keeps,
         quick={
@@ -233,7 +233,7 @@ CLAIMS = (
         limits="A bound on what any r features leave, in the mean, is exact. A fixed part of E y^2 "
         "takes a power of d; a part that falls as 1/d takes more than any power seen. "
         "Exponential growth for all d is for the proof.",
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_features,
         subject=theory.least_features,
         quick={

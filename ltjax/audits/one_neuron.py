@@ -11,7 +11,7 @@ from ltjax.audits.claim import (
     Claim,
     Count,
     Finding,
-    Verdict,
+    Judgement,
     agrees,
     at_least,
     bounded,
@@ -183,7 +183,7 @@ CLAIMS = (
         limits="The supremum is exact for each ticket tried, among them the worst there are, so "
         "that the constant is decided. It is stricter than needed by 2 sqrt(d): epsilon/sqrt(d) "
         "is enough, and nothing larger is.",
-        expected=Verdict.HOLDS,
+        expected=Judgement.HOLDS,
         run=_tolerance,
         subject=theory.tolerance,
         quick={"dims": [1, 2, 4, 12], "epsilon": 0.2, "tickets": 200},
@@ -197,7 +197,7 @@ CLAIMS = (
         hypotheses="|w_i| <= 1/sqrt(d); A and w uniform on [-1, 1]; tolerance epsilon/(2d).",
         limits="Counts decide each d that is tried, and the power of epsilon at d = 1 over the "
         "epsilons tried; for all d the exact law says it, epsilon ln(d)/(8d) at least.",
-        expected=Verdict.CORRECTED,
+        expected=Judgement.CORRECTED,
         run=_probability,
         subject=theory.match_probability,
         quick={
@@ -220,7 +220,7 @@ CLAIMS = (
         hypotheses="|w_i| <= 1/sqrt(d); tolerance epsilon/(2d).",
         limits="One multiple of d/epsilon, at the dimensions tried. Where all neurons are open to "
         "all inputs it is enough; the proof's fixed blocks need d times as many.",
-        expected=Verdict.CORRECTED,
+        expected=Judgement.CORRECTED,
         run=_width,
         subject=slides_width,
         quick={"dims": [4, 16], "epsilon": 0.2, "delta": 0.1, "much": 100.0, "trials": 400},

@@ -14,18 +14,18 @@ import numpy as np
 
 import ltjax
 from ltjax import decimals
-from ltjax.audits.claim import Check, Verdict
+from ltjax.audits.claim import Check, Judgement
 from ltjax.audits.ledger import Entry
 
 HEAD = f"{'claim':<15}{'verdict':<25}{'predicted':<15}{'measured':<16}{'interval':<19}of what"
 # A sign and a colour of Okabe and Ito's, told apart without seeing colours by the sign.
 MARKS = {
-    Verdict.HOLDS: ("\u2713", "#0072B2"),
-    Verdict.CORRECTED: ("\u270e", "#E69F00"),
-    Verdict.FAILS: ("\u2717", "#D55E00"),
-    Verdict.CONSISTENT: ("\u2248", "#009E73"),
-    Verdict.UNDECIDED: ("?", "#CC79A7"),
-    Verdict.NOT_RUN: ("\u2013", "#808080"),
+    Judgement.HOLDS: ("\u2713", "#0072B2"),
+    Judgement.CORRECTED: ("\u270e", "#E69F00"),
+    Judgement.FAILS: ("\u2717", "#D55E00"),
+    Judgement.CONSISTENT: ("\u2248", "#009E73"),
+    Judgement.UNDECIDED: ("?", "#CC79A7"),
+    Judgement.NOT_RUN: ("\u2013", "#808080"),
 }
 URGENT = (False, None, True)
 OUTCOMES = {True: "\u2713", False: "\u2717", None: "?"}
@@ -61,7 +61,7 @@ def details(entry: Entry) -> str:
 
 def summary(entries: Sequence[Entry]) -> str:
     """How many came out as expected, and how sure that is."""
-    ran = [entry for entry in entries if entry.finding.verdict is not Verdict.NOT_RUN]
+    ran = [entry for entry in entries if entry.finding.verdict is not Judgement.NOT_RUN]
     right = sum(entry.as_expected for entry in ran)
     alpha = math.fsum(entry.finding.alpha for entry in ran)
     idle = f", {len(entries) - len(ran)} not run" if len(ran) < len(entries) else ""
@@ -198,7 +198,7 @@ def _section(entry: Entry) -> str:
     table = _table(columns, rows, f"Checks; {caption}.") if rows else ""
     said = f"as expected: {claim.expected}" if entry.as_expected else f"EXPECTED {claim.expected}"
     mark = "" if entry.as_expected else ' class="unexpected"'
-    if finding.verdict is Verdict.NOT_RUN:
+    if finding.verdict is Judgement.NOT_RUN:
         said = escape(finding.note)
     return "\n".join(
         [

@@ -16,7 +16,7 @@ from ltjax.audits.claim import (
     Claim,
     Count,
     Finding,
-    Verdict,
+    Judgement,
     agrees,
     at_least,
     exact,
@@ -94,7 +94,7 @@ def _informal(size, seed: int, subject, count: Count) -> Finding:
     ]
     title = f"one neuron, epsilon = {epsilon:g}, delta = {delta:g}"
     drawn = panel(title, "input dimension d", "hidden neurons k", lines)
-    return judge(agreed, stated, best=Verdict.CONSISTENT, alpha=LEVEL, panels=(drawn,))
+    return judge(agreed, stated, best=Judgement.CONSISTENT, alpha=LEVEL, panels=(drawn,))
 
 
 def _formal(size, seed: int, subject, count: Count) -> Finding:
@@ -116,7 +116,7 @@ def _formal(size, seed: int, subject, count: Count) -> Finding:
         m, target = subject(sizes, e, delta), targets.worst_target(sizes)
         failure = float(theory.network_odds("separate", target, "tight", e, m).failure)
         stated.append(_beyond(f"{name_of(sizes)}, epsilon = {e:g}, m = {m:.3g}", failure, delta))
-    return judge(agreed, stated, best=Verdict.CONSISTENT, alpha=LEVEL)
+    return judge(agreed, stated, best=Judgement.CONSISTENT, alpha=LEVEL)
 
 
 CLAIMS = (
@@ -129,7 +129,7 @@ CLAIMS = (
         hypotheses="Mild conditions on f: |w_i| <= 1/sqrt(d).",
         limits="A promise at an explicit width is tested at that width where it fits, and by the "
         "exact law beyond, for the hardest weights. That it holds at all sizes is for the proof.",
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_informal,
         subject=theory.lemma_width,
         quick={
@@ -150,7 +150,7 @@ CLAIMS = (
         "second norm is printed without a name); weights of g uniform on [-1, 1].",
         limits="As of the informal one: two instances run at the lemma's own width, others by the "
         "exact law, all for weights of the hardest size; no finite number of them proves it.",
-        expected=Verdict.CONSISTENT,
+        expected=Judgement.CONSISTENT,
         run=_formal,
         subject=theory.network_lemma_block,
         quick={

@@ -11,7 +11,7 @@ from ltjax.audits.claim import (
     Claim,
     Count,
     Finding,
-    Verdict,
+    Judgement,
     agrees,
     exact,
     judge,
@@ -148,7 +148,7 @@ CLAIMS = (
         hypotheses="Those of Theorem 1.",
         limits="Counted exactly for the tickets made; for all sizes by the formula, one A and one "
         "W for each slot: 4 d n + 2 n^2 (l - 2) + 2 n, between two and four times those of f.",
-        expected=Verdict.HOLDS,
+        expected=Judgement.HOLDS,
         run=_active,
         subject=theory.active_weights_bound,
         quick={
@@ -166,7 +166,7 @@ CLAIMS = (
         hypotheses="||W|| <= 1; every layer within epsilon/2l in norm.",
         limits="Suprema are exact for the networks tried, and one of them reaches the bound, so "
         "that it is sharp; the bound itself is two lines of proof.",
-        expected=Verdict.HOLDS,
+        expected=Judgement.HOLDS,
         run=_composition,
         subject=composed,
         quick={

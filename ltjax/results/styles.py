@@ -64,7 +64,7 @@ CAPTION: Keywords = {
 }
 
 
-class Kind(NamedTuple):
+class CurveStyle(NamedTuple):
     """A kind of prediction: the sides that are drawn, how, and what the line means."""
 
     sides: tuple[str, ...]
@@ -73,11 +73,11 @@ class Kind(NamedTuple):
     meaning: str
 
 
-KINDS = {
-    "exact": Kind(("lower",), "--", 1.1, "exact probability"),
-    "bracket": Kind(("lower", "upper"), "--", 0.6, "exact: between two of these"),
-    "lower": Kind(("lower",), "-.", 1.0, "proved: at least"),
-    "upper": Kind(("upper",), ":", 1.3, "proved: at most"),
+CURVE_STYLES = {
+    "exact": CurveStyle(("lower",), "--", 1.1, "exact probability"),
+    "bracket": CurveStyle(("lower", "upper"), "--", 0.6, "exact: between two of these"),
+    "lower": CurveStyle(("lower",), "-.", 1.0, "proved: at least"),
+    "upper": CurveStyle(("upper",), ":", 1.3, "proved: at most"),
 }
 
 
@@ -134,7 +134,7 @@ def band(colour: str, union: bool) -> Keywords:
     return {"facecolor": (colour, 0.18), "zorder": 1, "linewidth": 0}
 
 
-def line(colour: str, kind: Kind) -> Keywords:
+def line(colour: str, kind: CurveStyle) -> Keywords:
     return {"color": colour, "linestyle": kind.style, "linewidth": kind.weight, "zorder": 5}
 
 

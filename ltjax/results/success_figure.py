@@ -186,7 +186,7 @@ def _draw_counts(axes, widths, seen: Estimate, column, colour, marker, union) ->
 
 
 def _draw_prediction(axes, widths, prediction: Predicted, column, colour) -> None:
-    kind = styles.KINDS[prediction.kind]
+    kind = styles.CURVE_STYLES[prediction.kind]
     for side in kind.sides:
         axes.plot(widths, getattr(prediction, side)[:, column], **styles.line(colour, kind))
 
@@ -248,7 +248,7 @@ def _measured(series: Sequence[Series], criteria: Sequence[str]) -> Key:
 def _predicted(series: Sequence[Series], criteria: Sequence[str], delta: float) -> Key:
     drawn = {p.kind for one in series for p in one.predictions if p.criterion in criteria}
     key: Key = []
-    for name, kind in styles.KINDS.items():
+    for name, kind in styles.CURVE_STYLES.items():
         if name in drawn:
             key.append((Line2D([], [], **styles.line(styles.GREY, kind)), kind.meaning))
     if any(epsilon in one.lemma for one in series for epsilon in one.epsilons):

@@ -16,7 +16,7 @@ from ltjax.results.estimates import ALPHA, LEVEL, Estimate, Predicted, Series, e
 from ltjax.results.words import doubt, goal, missing
 
 HANDFUL = 5  # widths shown of a curve
-KINDS = {
+CALLED = {
     "exact": "the exact curve",
     "bracket": "the proved bounds",
     "lower": "the proved lower bound",
@@ -120,7 +120,7 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
         return ["  nothing is proved of these curves"]
     level = f"{decimals.below(100 * (1 - Fraction(str(ALPHA)) / curves), 4)} %"
     lines = [
-        f"  whole curves against {KINDS[predicted.kind]}, "
+        f"  whole curves against {CALLED[predicted.kind]}, "
         f"{level} bands ({_plain(methods(one, name).band)}):"
     ]
     low, high = seen.band

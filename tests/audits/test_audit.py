@@ -13,7 +13,7 @@ import pytest
 
 import ltjax
 from ltjax.audits import conjectures, ledger, page
-from ltjax.audits.claim import Verdict
+from ltjax.audits.claim import Judgement
 from ltjax.audits.claims import CLAIMS
 from ltjax.cli import program
 from ltjax.errors import InputError
@@ -72,7 +72,7 @@ def test_a_table_is_told(here, capfd):
     assert told == ""
     for name in FAST:
         (line,) = re.findall(rf"^{name} +.*$", out, re.MULTILINE)
-        verdict = CLAIMS[name].expected if name != "supermask" else Verdict.NOT_RUN
+        verdict = CLAIMS[name].expected if name != "supermask" else Judgement.NOT_RUN
         assert verdict in line
     # What is named is told in full.
     assert CLAIMS["mask"].statement in out
@@ -153,7 +153,7 @@ def test_an_audit_goes_on_where_it_was(here, monkeypatch, capfd):
 
 
 def test_a_file_is_written_by_one_at_a_time(here):
-    with ledger.Ledger("audit.jsonl"), pytest.raises(InputError, match="another process"):
+    with ledger.Finished("audit.jsonl"), pytest.raises(InputError, match="another process"):
         list(ledger.audit(["split"], out="audit.jsonl"))
 
 

@@ -12,7 +12,7 @@ from ltjax.audits.claim import (
     LEVEL,
     Check,
     Finding,
-    Verdict,
+    Judgement,
     agrees,
     at_least,
     averaged,
@@ -177,7 +177,7 @@ def test_every_row_has_a_planted_fault():
 def test_a_planted_fault_turns_its_row(name, fault):
     finding = tried(name, FAULTS[name][fault])
     assert not CLAIMS[name].as_expected(finding), finding.checks
-    assert finding.verdict is not Verdict.NOT_RUN
+    assert finding.verdict is not Judgement.NOT_RUN
 
 
 def test_a_fault_of_the_kernel_turns_rows_that_count():
@@ -189,8 +189,8 @@ def test_a_fault_of_the_kernel_turns_rows_that_count():
         return replace(tally, certified=tally.certified - lost, refuted=tally.refuted + lost)
 
     claim = replace(CLAIMS["composition"], quick={**CLAIMS["composition"].quick, "pairs": 1})
-    assert claim(False, 0).verdict is Verdict.HOLDS
-    assert claim(False, 0, lambda p, n: spoilt(p, n, 0.2)).verdict is Verdict.FAILS
+    assert claim(False, 0).verdict is Judgement.HOLDS
+    assert claim(False, 0, lambda p, n: spoilt(p, n, 0.2)).verdict is Judgement.FAILS
 
 
 # Conjectures.
@@ -200,13 +200,13 @@ def test_a_fault_of_the_kernel_turns_rows_that_count():
 def test_a_conjecture_says_why_it_is_not_run(name, monkeypatch):
     monkeypatch.setattr(conjectures, "find_spec", lambda library: None)
     finding = tried(name)
-    assert finding.verdict is Verdict.NOT_RUN
+    assert finding.verdict is Judgement.NOT_RUN
     assert "scikit-learn is missing" in finding.note
     assert CLAIMS[name].as_expected(finding)
 
 
 def test_few_starts_decide_nothing():
-    assert tried("supermask", starts=5).verdict is Verdict.UNDECIDED
+    assert tried("supermask", starts=5).verdict is Judgement.UNDECIDED
 
 
 # Verdicts.
@@ -217,25 +217,25 @@ YES, NO, OPEN = (Check("", "", "", "", holds) for holds in (True, False, None))
 @pytest.mark.parametrize(
     ("required", "stated", "corrected", "verdict"),
     [
-        ([YES], [YES], [], Verdict.HOLDS),
-        ([], [YES], [NO], Verdict.HOLDS),
-        ([], [NO], [YES], Verdict.CORRECTED),
-        ([], [NO, OPEN], [YES], Verdict.CORRECTED),
-        ([], [NO], [], Verdict.FAILS),
-        ([], [NO], [NO, OPEN], Verdict.FAILS),
-        ([NO], [YES], [], Verdict.FAILS),
-        ([OPEN], [NO], [NO], Verdict.FAILS),
-        ([], [OPEN], [YES], Verdict.UNDECIDED),
-        ([], [NO], [OPEN], Verdict.UNDECIDED),
-        ([OPEN], [YES], [], Verdict.UNDECIDED),
+        ([YES], [YES], [], Judgement.HOLDS),
+        ([], [YES], [NO], Judgement.HOLDS),
+        ([], [NO], [YES], Judgement.CORRECTED),
+        ([], [NO, OPEN], [YES], Judgement.CORRECTED),
+        ([], [NO], [], Judgement.FAILS),
+        ([], [NO], [NO, OPEN], Judgement.FAILS),
+        ([NO], [YES], [], Judgement.FAILS),
+        ([OPEN], [NO], [NO], Judgement.FAILS),
+        ([], [OPEN], [YES], Judgement.UNDECIDED),
+        ([], [NO], [OPEN], Judgement.UNDECIDED),
+        ([OPEN], [YES], [], Judgement.UNDECIDED),
     ],
 )
 def test_a_verdict_follows_from_its_checks(required, stated, corrected, verdict):
     finding = judge(required, stated, corrected)
     assert finding.verdict is verdict
     assert finding.checks == (*stated, *corrected, *required)
-    if verdict is Verdict.HOLDS:
-        assert judge(required, stated, best=Verdict.CONSISTENT).verdict is Verdict.CONSISTENT
+    if verdict is Judgement.HOLDS:
+        assert judge(required, stated, best=Judgement.CONSISTENT).verdict is Judgement.CONSISTENT
 
 
 def test_checks_tell_yes_no_and_open():

@@ -22,7 +22,7 @@ from ltjax.masks import largest
 MOMENTUM = 0.9
 
 
-class Outcome(NamedTuple):
+class Supermask(NamedTuple):
     """The subnetwork at the step where the held-out loss was lowest.
 
     layers: the weights that act, a tuple of float32 [n_out, n_in], 0 where one is not kept.
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     accuracy: jax.Array
 
 
-def search(key, data: Data, width: int, keep: float, config: Popup) -> Outcome:
+def search(key, data: Data, width: int, keep: float, config: Popup) -> Supermask:
     """Search one random network of this hidden width. Pure and jittable; batch it with `vmap`.
 
     Args:
@@ -54,7 +54,7 @@ def search(key, data: Data, width: int, keep: float, config: Popup) -> Outcome:
     start = mlp.uniform(key, sizes, mlp.LOTS)
     found = mlp.descend(start, network, rule, key, data, config.batch, steps)
     kept = mask_of(found.best, keep)
-    return Outcome(network(found.best), kept, found.stop, found.accuracy)
+    return Supermask(network(found.best), kept, found.stop, found.accuracy)
 
 
 def mask_of(scores, keep: float):

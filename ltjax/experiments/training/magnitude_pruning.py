@@ -29,7 +29,7 @@ from ltjax.experiments.training.mlp import Trained
 from ltjax.masks import largest
 
 
-class Outcome(NamedTuple):
+class Rounds(NamedTuple):
     """What became of one dense network and of what was pruned from it.
 
     dense: the network itself.
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     masks: tuple
 
 
-def train(key, data: Data, width: int, config: Imp) -> Outcome:
+def train(key, data: Data, width: int, config: Imp) -> Rounds:
     """Prune one network of this hidden width, again and again. Pure; batch it with `vmap`.
 
     Args:
@@ -79,7 +79,7 @@ def train(key, data: Data, width: int, config: Imp) -> Outcome:
     counts = np.array([largest.kept(keep, first) for keep in config.keeps], np.int32)
     _, (fits, found) = jax.lax.scan(prune, (whole, dense.last), counts)
     ticket, random, reinit = (jax.tree.map(lambda x, i=i: x[:, i], fits) for i in range(3))
-    return Outcome(dense, ticket, random, reinit, found)
+    return Rounds(dense, ticket, random, reinit, found)
 
 
 def magnitude(weights, mask):
