@@ -49,11 +49,12 @@ class Check:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax.cli import preflight
-        from ltjax.system import devices
+        from ltjax.system import devices  # first: it says which setting keeps jax from starting
 
         devices.use_cores()
         kept = devices.keep_programs(self.compile_cache)
+        from ltjax.cli import preflight
+
         yield from preflight.check(self.device)
         yield f"compiled programs: {kept or 'not kept'}"
 

@@ -13,7 +13,6 @@ from ltjax.cli import preflight
 from ltjax.counting import engine, plans
 from ltjax.counting.tally import Batch
 from ltjax.errors import InputError
-from ltjax.experiments.neuron import problems
 from ltjax.system import devices
 
 FEW = {"epsilons": (0.5,), "widths": (8, 20), "constructions": ("blocks",), "rules": ("tight",)}
@@ -37,7 +36,7 @@ def few():
 def soon(monkeypatch, few):
     """Speed is measured on a problem that is soon compiled, and not for long."""
     monkeypatch.setattr(preflight, "SECONDS", 0.1)
-    monkeypatch.setattr(problems, "neuron", lambda: few)
+    monkeypatch.setattr(preflight, "neuron", lambda: few)
 
 
 @pytest.mark.slow
