@@ -15,17 +15,17 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "InputError": "errors",
-    "Problem": "problem",
-    "Tally": "tally",
-    "audit": "audits",
-    "load": "records",
-    "network": "targets",
-    "neuron": "targets",
-    "plot": "curves",
-    "predict": "curves",
-    "run": "curves",
-    "table": "curves",
-    "until": "curves",
+    "Problem": "problem.problem",
+    "Tally": "counting.tally",
+    "audit": "audits.ledger",
+    "load": "counting.records",
+    "network": "experiments.network.problems",
+    "neuron": "experiments.neuron.problems",
+    "plot": "api",
+    "predict": "api",
+    "run": "api",
+    "table": "api",
+    "until": "api",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -1,6 +1,6 @@
 """`python -m ltjax` is `ltjax`."""
 
-from ltjax.cli import program
+from ltjax.cli.program import program
 
 if __name__ == "__main__":
     program()

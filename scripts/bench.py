@@ -95,12 +95,13 @@ def vectorised_numpy():
         return sum(pool.map(numpy_worker, range(cores)))
 
 
-def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
+def ours(widths, epsilons, number, rules=("slides", "tight", "l2")):
     """The engine as it stands: draws, search, repair, settling and counting."""
-    from ltjax import engine, machine
-    from ltjax.configs import Neuron
-    from ltjax.experiments import neuron
-    from ltjax.problem import Grid, Problem
+    from ltjax.counting import engine
+    from ltjax.experiments.neuron import device
+    from ltjax.experiments.neuron.config import Neuron
+    from ltjax.problem.problem import Grid, Problem
+    from ltjax.system import devices
 
     problem = Problem(
         config=Neuron(dim=DIM, constructions=("pooled",), rules=rules),
@@ -108,11 +109,11 @@ def ours(widths, epsilons, devices, rules=("slides", "tight", "l2")):
         grid=Grid(widths=widths, epsilons=epsilons),
         seed=SEED,
     )
-    machine.use_cores()
-    on = machine.devices("cpu")[:devices]
+    devices.use_cores()
+    on = devices.devices("cpu")[:number]
     program, trials = (
-        engine.prepare(neuron, problem, on),
-        16 * neuron.lanes(problem.config) * len(on),
+        engine.prepare(device, problem, on),
+        16 * device.lanes(problem.config) * len(on),
     )
     step = lambda start: list(engine.run(program, [(start, start + trials)]))
     return rate(step, trials)
@@ -137,7 +138,7 @@ def words_alone(shared, fan, pairs, neurons, written_out=8):
     import jax.numpy as jnp
     import numpy as np
 
-    from ltjax import draws
+    from ltjax.weights import draws
 
     numbers = np.arange(pairs, dtype=np.uint32)[:, None]
 
@@ -155,20 +156,21 @@ def words_alone(shared, fan, pairs, neurons, written_out=8):
     return jnp.maximum(many, one[None])
 
 
-def floor(devices):
+def floor(number):
     """The same words, reduced to their maximum, and nothing else."""
     import jax
     import jax.numpy as jnp
     import numpy as np
     from jax.sharding import Mesh, PartitionSpec
 
-    from ltjax import draws, machine
-    from ltjax.configs import Neuron
-    from ltjax.experiments import neuron
+    from ltjax.experiments.neuron import device
+    from ltjax.experiments.neuron.config import Neuron
+    from ltjax.system import devices
+    from ltjax.weights import draws
 
-    machine.use_cores()
-    on = machine.devices("cpu")[:devices]
-    lanes = neuron.lanes(Neuron(dim=DIM))
+    devices.use_cores()
+    on = devices.devices("cpu")[:number]
+    lanes = device.lanes(Neuron(dim=DIM))
 
     def local(start):
         trials = start + jax.lax.axis_index("trials").astype(jnp.uint32) * np.uint32(lanes)
@@ -186,7 +188,7 @@ def floor(devices):
 
 def help_seconds():
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "ltjax.cli", "--help"]
+    command = [sys.executable, "-m", "ltjax.cli.program", "--help"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun
 
@@ -241,10 +243,10 @@ def main(argv=None):
     if args.part:
         print(json.dumps(PARTS[args.part]()))
         return
-    from ltjax import machine
+    from ltjax.system import devices
 
-    machine.use_cores()
-    versions = machine.environment(machine.devices("cpu"))
+    devices.use_cores()
+    versions = devices.environment(devices.devices("cpu"))
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
     print(f"d = {DIM}, k = {WIDTH}, pooled, {CORES} cores, {names}; trials a second:")
     seen = {name: [] for name in PARTS}

@@ -21,10 +21,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ltjax import decimals, files, gaps, machine, tickets
-from ltjax.networks import Pair
-from ltjax.supnorm import ascent, relaxation, tree
-from ltjax.supnorm.lift import known_bound
+from ltjax import decimals
+from ltjax.networks.pairs import Pair
+from ltjax.supnorm import ascent, brackets, branch_and_bound, semidefinite
+from ltjax.supnorm.moments import known_bound
+from ltjax.system import devices, files, stops
+from ltjax.tickets import pruning, verifying
 
 ROOT = Path(__file__).parents[1]
 ETA = 0.01
@@ -84,7 +86,7 @@ def clocked(step):
 
 def close(pair, gap, limit=LIMIT):
     """The last bracket within so many seconds."""
-    *_, last = tree.brackets(pair, gap, stop=machine.deadline(limit))
+    *_, last = branch_and_bound.brackets(pair, gap, stop=stops.deadline(limit))
     return last
 
 
@@ -117,9 +119,10 @@ def bench_root(goals):
     pairs, found, _ = closed(goal)
     best = np.array([b.lower for b in found])
     alone = [stacked([pair]) for pair in pairs]
-    relaxation.upper(alone[0], batch=2)
+    semidefinite.upper(alone[0], batch=2)
     bounds, seconds = zip(
-        *(clocked(lambda one=one: relaxation.upper(one, batch=2)[0]) for one in alone), strict=True
+        *(clocked(lambda one=one: semidefinite.upper(one, batch=2)[0]) for one in alone),
+        strict=True,
     )
     ratio = np.array(bounds) / best
     print(f"\nrelaxation and lower bound alone, {goal.pairs} of {goal.name}:")
@@ -128,8 +131,8 @@ def bench_root(goals):
         f"{np.median(seconds):.3f} s   <= 0.15"
     )
     many = stacked([near_pair(goal.sizes, k) for k in range(64)])
-    relaxation.upper(many)
-    _, together = clocked(lambda: relaxation.upper(many))
+    semidefinite.upper(many)
+    _, together = clocked(lambda: semidefinite.upper(many))
     each = np.median(seconds) / (together / 64)
     print(f"  64 pairs in batches, speed of a pair over one by one: {each:.2f}   >= 3")
     ascent.lower(alone[0], batch=1)
@@ -169,12 +172,12 @@ def bench_digits(path):
         print(f"\ndigits: left out, as there is no {path}; python scripts/digits_target.py")
         return
     layers = files.read_network(path, "digits")
-    ticket = tickets.prune(layers, epsilon=1.0, seed=3)
-    pair = tickets.errors(ticket, layers)
+    ticket = pruning.prune(layers, epsilon=1.0, seed=3)
+    pair = verifying.errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
-    brackets = gaps.closing(pair, ticket.scale, 0.01, stop=machine.deadline(LIMIT))
-    start = next(brackets)
-    (*_, last), seconds = clocked(lambda: [start, *brackets])
+    found = brackets.closing(pair, ticket.scale, 0.01, stop=stops.deadline(LIMIT))
+    start = next(found)
+    (*_, last), seconds = clocked(lambda: [start, *found])
     first, closest = (" to ".join(decimals.bracket(*one[:2])) for one in (start, last))
     print(
         f"\ndigits' ticket, (64, 32, 10): {first} by norms, {closest} after {last.nodes} nodes, "
@@ -197,8 +200,8 @@ def main(argv=None):
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }
-    machine.use_cores()
-    on = machine.devices("cpu")
+    devices.use_cores()
+    on = devices.devices("cpu")
     print(f"{len(on)} cores (goals are for {CORES}), jax {jax.__version__}, eta {ETA:g}")
     for name, part in parts.items():
         if args.part in (None, name):

@@ -28,8 +28,8 @@ NEURONS = 2000  # of which a loss is measured, or as many as features if those a
 MEMORY = f"""
 import resource, sys
 import jax, numpy as np
-from ltjax.configs import Features
-from ltjax.experiments import features
+from ltjax.experiments.features import device as features
+from ltjax.experiments.features.config import Features
 samples, neurons = map(int, sys.argv[1:])
 rng = np.random.default_rng({SEED})
 x, hidden, theta = (

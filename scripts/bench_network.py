@@ -24,11 +24,14 @@ import optax
 from bench import words_alone
 
 import ltjax
-from ltjax import draws, engine, machine, tickets
-from ltjax.configs import hypotheses
-from ltjax.experiments import network as experiment
-from ltjax.networks import Pair, difference
+from ltjax.counting import engine
+from ltjax.experiments.network import device
+from ltjax.networks.hypotheses import factors
+from ltjax.networks.pairs import Pair, difference
 from ltjax.supnorm import ascent, certificate
+from ltjax.system import devices
+from ltjax.tickets import pruning, verifying
+from ltjax.weights import draws
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from oracles import integer_program
@@ -52,7 +55,7 @@ def targets(sizes, n):
     rng = np.random.default_rng(SEED)
     shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
     drawn = [[rng.normal(size=shape) for shape in shapes] for _ in range(n)]
-    return [[w / max(hypotheses(w)) for w in layers] for layers in drawn]
+    return [[w / max(factors(w)) for w in layers] for layers in drawn]
 
 
 def two_sided(layers, rng):
@@ -68,8 +71,8 @@ def one_sided(layers, rng):
 
 def ticket(layers, rng):
     """The ticket that `ltjax ticket` would make for an epsilon of 0.1."""
-    made = tickets.prune(layers, epsilon=0.1, seed=int(rng.integers(2**32)))
-    return [error * made.scale for error in tickets.errors(made, layers).errors]
+    made = pruning.prune(layers, epsilon=0.1, seed=int(rng.integers(2**32)))
+    return [error * made.scale for error in verifying.errors(made, layers).errors]
 
 
 def pairs(sizes, n, errors):
@@ -196,13 +199,13 @@ def bench_search():
     """One core, one block size of 8-8-1: the search against its words."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     problem = ltjax.network(blocks=(1024,), epsilons=(0.2,), constructions=("blocks",))
-    lanes, block = experiment.lanes(problem.config), 1024
-    target = tuple(jnp.asarray(w, jnp.float32) for w in problem.weights)
+    lanes, block = device.lanes(problem.config), 1024
+    target = tuple(jnp.asarray(w, jnp.float32) for w in problem.arrays)
     keys = draws.trial_key(jnp.zeros(lanes, jnp.uint32), jnp.arange(lanes, dtype=jnp.uint32))
     widths = jnp.array([block], jnp.int32)
 
     def search(*key):
-        return experiment.prune(key, target, widths, "blocks")
+        return device.prune(key, target, widths, "blocks")
 
     def words(*key):
         most = []
@@ -221,12 +224,12 @@ def bench_search():
 
 def bench_trials(trials):
     """Whole trials at the default grid: what the slot rules take, and what brackets add."""
-    machine.use_cores()
-    on, took = machine.devices("cpu"), {}
+    devices.use_cores()
+    on, took = devices.devices("cpu"), {}
     print("\ntrials of 8-8-1, 16 block sizes, construction blocks:")
     for rules in (("tight",), ("tight", "sup")):
         asked = ltjax.network(epsilons=(0.5, 0.2), constructions=("blocks",), rules=rules)
-        program = engine.prepare(experiment, asked, on)
+        program = engine.prepare(device, asked, on)
         run = lambda program=program: list(engine.run(program, [(0, trials)]))
         _, took[rules] = timed(run, 1)
         print(f"  rules {', '.join(rules):<12} {trials / took[rules]:6.0f} trials a second")
@@ -250,9 +253,9 @@ def main(argv=None):
     if args.part:
         PARTS[args.part](args.quick)
         return
-    machine.use_cores()
-    on = machine.devices("cpu")
-    versions = machine.environment(on)
+    devices.use_cores()
+    on = devices.devices("cpu")
+    versions = devices.environment(on)
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "jax", "numpy"))
     print(f"{len(on)} cores, {names}", flush=True)
     for part in PARTS:

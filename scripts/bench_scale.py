@@ -47,8 +47,8 @@ def speed(devices):
 def durability():
     """Seconds that an append takes, and its share of a batch of a second."""
     import ltjax
-    from ltjax import machine
-    from ltjax.records import Log
+    from ltjax.counting.records import Log
+    from ltjax.system import devices
 
     append, spent = Log.append, []
 
@@ -59,7 +59,7 @@ def durability():
 
     Log.append = timed
     with tempfile.TemporaryDirectory() as folder:
-        machine.use_cores()
+        devices.use_cores()
         ltjax.run(ltjax.neuron(dim=DIM), ENDLESS, Path(folder, "run.jsonl"), seconds=SECONDS)
     appends, batches = zip(*whole(spent, lambda pair: pair[1]), strict=True)
     return {"share": sum(appends) / sum(batches), "seconds": statistics.median(appends)}
@@ -67,7 +67,7 @@ def durability():
 
 def whole(items, seconds):
     """Those of batches as long as they are to be: the first ones find out what a second holds."""
-    from ltjax import engine
+    from ltjax.counting import engine
 
     return [item for item in items if seconds(item) > engine.BATCH_SECONDS / 2]
 
@@ -106,17 +106,18 @@ def overshoot():
     import numpy as np
 
     import ltjax
-    from ltjax import engine, machine, plans
-    from ltjax.experiments import neuron
+    from ltjax.counting import engine, plans
+    from ltjax.experiments.neuron import device
+    from ltjax.system import devices
 
     problem = ltjax.neuron(
         dim=2, epsilons=(0.3,), widths=(120,), constructions=("blocks",), rules=("tight",)
     )
     rules = [ltjax.until(problem, **rule) for rule in RULES]
-    machine.use_cores()
+    devices.use_cores()
     tallies = [ltjax.run(problem, ENDLESS, until=rule) for rule in rules]
     most = max(tally.trials for tally in tallies)
-    program = engine.prepare(neuron, problem, machine.devices("cpu")[:1], lanes=1)
+    program = engine.prepare(device, problem, devices.devices("cpu")[:1], lanes=1)
     singles = list(engine.run(program, [(i, i + 1) for i in range(most)]))
     certified, refuted = (
         np.cumsum([getattr(batch, name) for batch in singles], axis=0)

@@ -22,8 +22,11 @@ import optax
 from scipy import sparse
 
 import ltjax
-from ltjax import draws, machine, networks, targets
-from ltjax.training import mlp
+from ltjax.experiments.training import mlp
+from ltjax.experiments.training.problems import imp
+from ltjax.networks import pairs
+from ltjax.system import devices
+from ltjax.weights import draws
 
 SEEDS, KEEP, SEED_BYTES = 10, 0.2, 8
 BATCHES = (1, 360)
@@ -45,8 +48,8 @@ def turns(ways, rounds):
 
 def ways_to_train(width, steps):
     """Ten seeds by each way, as functions without arguments."""
-    problem = targets.imp("digits", (width,), steps=steps)
-    config, data = problem.config, jax.tree.map(jnp.float32, problem.weights)
+    problem = imp("digits", (width,), steps=steps)
+    config, data = problem.config, jax.tree.map(jnp.float32, problem.arrays)
     trials = np.arange(SEEDS, dtype=np.uint32)
     keys = tuple(map(jnp.asarray, draws.trial_key(np.zeros_like(trials), trials)))
     each = [tuple(word[n] for word in keys) for n in range(SEEDS)]
@@ -62,7 +65,7 @@ def ways_to_train(width, steps):
 
 def arithmetic(width, steps):
     """Operations of the matrix products of all seeds, in 1e9: no slope by the inputs is taken."""
-    config = targets.imp("digits", (width,), steps=steps).config
+    config = imp("digits", (width,), steps=steps).config
     return 2e-9 * SEEDS * steps * config.batch * width * (2 * 65 + 3 * 10)
 
 
@@ -127,7 +130,7 @@ def inference(layers, rows, batch, repeats):
         return rows[1] @ np.maximum(rows[0] @ x, 0.0)
 
     np.testing.assert_allclose(dense(), compressed(), rtol=1e-3, atol=1e-3)
-    wanted = networks.forward(layers, x.T).T
+    wanted = pairs.forward(layers, x.T).T
     np.testing.assert_allclose(dense(), wanted, rtol=1e-3, atol=1e-3)
     ways = {"dense": dense, "sparse": compressed}
     taken = [{name: seconds(way, repeats) for name, way in ways.items()} for _ in range(7)]
@@ -146,7 +149,7 @@ def main(argv=None):
     parser.add_argument("--passes", type=int, default=300, help="forward passes in a time")
     parser.add_argument("--without-imp", action="store_true", help="leave out the default run")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     print(f"{len(os.sched_getaffinity(0))} cores, jax {jax.__version__}, {SEEDS} seeds of digits")
     fastest = peak()
     for width in args.widths:
@@ -170,7 +173,7 @@ def main(argv=None):
             tell(f"  {batch} inputs, sparse rows over dense", taken["sparse"] / taken["dense"])
     if not args.without_imp:
         begun = time.perf_counter()
-        tally = ltjax.run(targets.imp(), SEEDS)
+        tally = ltjax.run(imp(), SEEDS)
         tell("default imp run, compiling included", time.perf_counter() - begun, "s, < 300")
         tell("  of which trials", tally.seconds, "s")
 

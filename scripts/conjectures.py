@@ -21,9 +21,13 @@ from matplotlib.ticker import NullLocator
 from scipy import special
 
 import ltjax
-from ltjax import charts, decimals, draws, estimates, files, machine, plots, targets
-from ltjax.estimates import ALPHA, Series
-from ltjax.training import imp, mlp, popup
+from ltjax import decimals
+from ltjax.experiments.training import edge_popup, magnitude_pruning, mlp
+from ltjax.experiments.training.problems import imp, popup
+from ltjax.results import estimates, line_figure, success_figure, words
+from ltjax.results.estimates import ALPHA, Series
+from ltjax.system import devices, files
+from ltjax.weights import draws
 
 FIGURES = Path(__file__).parent.parent / "figures"
 SEED, WITHIN = 0, 0.02
@@ -46,12 +50,12 @@ STRONG = (
 
 
 def winning(key, data, width, config):
-    return imp.train(key, data, width, config)._asdict()
+    return magnitude_pruning.train(key, data, width, config)._asdict()
 
 
 def strong(key, data, width, config):
     dense = mlp.dense(key, data, width, config)
-    return {"dense": dense, "popup": popup.search(key, data, width, config.keeps[0], config)}
+    return {"dense": dense, "popup": edge_popup.search(key, data, width, config.keeps[0], config)}
 
 
 KERNELS = {"imp": winning, "popup": strong}
@@ -59,7 +63,7 @@ KINDS = {"imp": ("dense", "ticket", "random", "reinit"), "popup": ("dense", "pop
 
 
 def problem_of(experiment, widths, args):
-    make = {"imp": targets.imp, "popup": targets.popup}[experiment]
+    make = {"imp": imp, "popup": popup}[experiment]
     return make(args.set, widths, KEEPS[experiment], (WITHIN,), SEED, steps=args.steps)
 
 
@@ -78,7 +82,7 @@ def networks_of(experiment, width, args):
     problem, kinds = problem_of(experiment, (width,), args), KINDS[experiment]
 
     def measure():
-        data = jax.tree.map(np.float32, problem.weights)
+        data = jax.tree.map(np.float32, problem.arrays)
         one = lambda key: KERNELS[experiment](key, data, width, problem.config)
         trials = np.arange(args.seeds, dtype=np.uint32)
         nets = jax.jit(jax.vmap(one))(draws.trial_key(np.full_like(trials, SEED), trials))
@@ -115,7 +119,7 @@ def mean(samples):
 def points(label, x, y, low, high):
     # A chart takes 0 for an end that is open.
     ends = {"low": np.maximum(low, np.finfo(float).tiny), "high": high}
-    return charts.Line(label=label, kind="measured", x=np.array(x, np.float64), y=y, **ends)
+    return line_figure.Line(label=label, kind="measured", x=np.array(x, np.float64), y=y, **ends)
 
 
 def tell(width, found, near, keep):
@@ -133,7 +137,7 @@ def draw_winning(args):
     found = {width: networks_of("imp", width, args) for width in args.widths}
     one = success("imp", args.widths, args)
     config = one.tally.problem.config
-    near, keep = config.keeps.index(float(config.headline)), float(config.headline)
+    near, keep = config.keeps.index(float(config.default_rule)), float(config.default_rule)
     for width, kinds in found.items():
         tell(width, kinds, near, keep)
     names = [f"{family}/{keep:g}" for family in config.families]
@@ -159,7 +163,7 @@ def draw_winning(args):
             }
             lines = [points(kind, config.keeps, *mean(values)) for kind, values in kinds.items()]
             axes = {"xlabel": "share of weights kept", "ylabel": ylabel, "yscale": yscale}
-            panels.append(charts.Panel(title=f"n = {width}", lines=lines, apart=1.06, **axes))
+            panels.append(line_figure.Panel(title=f"n = {width}", lines=lines, apart=1.06, **axes))
         write(name, panels, caption, [one], args)
 
 
@@ -185,8 +189,8 @@ def draw_strong(args):
     axes = {"xlabel": "hidden width n", "apart": 1.06}
     within = {"title": f"within {WITHIN:g} of accuracy", "ylabel": "share of seeds"}
     panels = [
-        charts.Panel(title="masks of frozen weights", ylabel=ERROR, lines=lines, **axes),
-        charts.Panel(lines=[near], yscale="linear", **within, **axes),
+        line_figure.Panel(title="masks of frozen weights", ylabel=ERROR, lines=lines, **axes),
+        line_figure.Panel(lines=[near], yscale="linear", **within, **axes),
         given_target.panel(bounds),
     ]
     caption = STRONG.format(keep=KEEPS["popup"][0], within=WITHIN)
@@ -197,14 +201,14 @@ def draw_strong(args):
 def write(name, panels, caption, series, args):
     config = series[0].tally.problem.config
     asked = {"data": args.set, "steps": config.steps, "batch": config.batch, "seeds": args.seeds}
-    caption = f"{TRAINED.format(**asked)}{caption}\n{estimates.sources(series)}"
-    picture = charts.chart(panels, f"{caption} ltjax {ltjax.__version__}")
+    caption = f"{TRAINED.format(**asked)}{caption}\n{words.sources(series)}"
+    picture = line_figure.chart(panels, f"{caption} ltjax {ltjax.__version__}")
     first = picture.axes[0]
     if first.get_ylabel() == ERROR:  # about one decade: powers of ten alone would be one tick
         first.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
         first.yaxis.set_minor_locator(NullLocator())
     path = args.figures / f"{name}.svg"
-    files.write_atomic(path, plots.render(picture, ".svg"))
+    files.write_atomic(path, success_figure.render(picture, ".svg"))
     print(f"figure: {path}")
 
 
@@ -220,7 +224,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of results")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of figures")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     draw_winning(args)
     draw_strong(args)
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import layouts
 
-from ltjax import records
+from ltjax.counting import records
 from ltjax.errors import InputError
 
 CURVE = ["curve", *layouts.SMALL.split(), "--quiet"]
@@ -33,7 +33,7 @@ LONGEST = 0.3  # seconds from a run's first word to its kill
 INTERRUPTED, UNUSABLE = 75, 2  # exit codes of the command line
 SMALL_BATCHES = "engine.BATCH_SECONDS = 0.0; neuron.lanes = lambda config: 16"
 SPEAKING = """
-from ltjax.records import Log
+from ltjax.counting.records import Log
 append = Log.append
 Log.append = lambda log, batch: (append(log, batch), print(batch.stop, flush=True))
 """

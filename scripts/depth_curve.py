@@ -21,8 +21,13 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, machine, networks, plots, stats, theory
-from ltjax.estimates import Series
+from ltjax import theory
+from ltjax.counting import intervals
+from ltjax.networks import targets
+from ltjax.results import estimates, line_figure, success_figure
+from ltjax.results.estimates import Series
+from ltjax.results.words import sources
+from ltjax.system import devices, files
 
 FIGURES = Path(__file__).parent.parent / "figures"
 EPSILON, DELTA, SEED = 0.2, 0.05, 0
@@ -36,16 +41,14 @@ CAPTION = (
 
 
 def exact_block(sizes):
-    return theory.block_size(
-        "blocks", networks.worst_target(sizes), "tight", EPSILON, DELTA
-    ).neurons
+    return theory.block_size("blocks", targets.worst_target(sizes), "tight", EPSILON, DELTA).neurons
 
 
 def count(rule, sizes, args):
     problem = ltjax.network(
         epsilons=(EPSILON,),
         blocks=np.unique((exact_block(sizes) * AROUND[rule]).round().astype(int)).tolist(),
-        target=networks.worst_target(sizes),
+        target=targets.worst_target(sizes),
         constructions=("blocks",),
         rules=(rule,),
         seed=SEED,
@@ -78,25 +81,27 @@ def lines(x, shapes, series):
         found = [events(rule, series[rule, sizes]) for sizes in shapes]
         for name in found[0]:
             widths = [estimates.needed(one[name], f"blocks/{rule}", DELTA)[0] for one in found]
-            drawn.append(charts.measured(name, x, widths))
+            drawn.append(line_figure.measured(name, x, widths))
     derived = {
         "exact": [exact_block(sizes) for sizes in shapes],
         "asymptotic": [theory.asymptotic_block("tight", s, EPSILON, DELTA) for s in shapes],
         "lemma": [theory.network_lemma_block(sizes, EPSILON, DELTA) for sizes in shapes],
     }
-    return drawn + [charts.law("tight", kind, x, y) for kind, y in derived.items()]
+    return drawn + [line_figure.law("tight", kind, x, y) for kind, y in derived.items()]
 
 
 def fitted(drawn):
     """Power laws through measured points, and the exponents of all lines in words."""
     laws, words = [], []
     for line in drawn:
-        fit = stats.power_law(line.x, line.y, line.low, line.high)
+        fit = intervals.power_law(line.x, line.y, line.low, line.high)
         if line.kind == "measured":
             words.append(f"{line.label} {fit.exponent:.2f} ({fit.low:.2f} to {fit.high:.2f})")
-            laws.append(charts.law(line.label, "fitted", line.x, fit.scale * line.x**fit.exponent))
+            laws.append(
+                line_figure.law(line.label, "fitted", line.x, fit.scale * line.x**fit.exponent)
+            )
         else:
-            words.append(f"{charts.KINDS[line.kind].meaning} {fit.exponent:.2f}")
+            words.append(f"{line_figure.KINDS[line.kind].meaning} {fit.exponent:.2f}")
     return laws, ", ".join(words)
 
 
@@ -109,7 +114,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "depth.svg")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     d, n, depth = (given[(len(given) - 1) // 2] for given in (args.dims, args.hiddens, args.depths))
     sweeps = {  # what varies, what does not, and the sizes of the network at each place
         ("depth l", f"n = {n}, d = {d}"): {x: (d, *[n] * (x - 1), 1) for x in args.depths},
@@ -126,14 +131,16 @@ def main(argv=None):
     ylabel = f"block size m for success {1 - DELTA:g}"
     for (name, title), sweep in sweeps.items():
         drawn = lines(list(sweep), list(sweep.values()), series)
-        laws, words = fitted(drawn)
-        exponents.append(f"Exponent of {name}: {words}.")
+        laws, told = fitted(drawn)
+        exponents.append(f"Exponent of {name}: {told}.")
         print(exponents[-1])
         drawn += laws
-        panels.append(charts.Panel(title=title, xlabel=name, ylabel=ylabel, lines=drawn))
-    caption = "\n".join([CAPTION, *exponents, estimates.sources(list(series.values()))])
+        panels.append(line_figure.Panel(title=title, xlabel=name, ylabel=ylabel, lines=drawn))
+    caption = "\n".join([CAPTION, *exponents, sources(list(series.values()))])
     caption += f" ltjax {ltjax.__version__}"
-    files.write_atomic(args.figure, plots.render(charts.chart(panels, caption), ".svg"))
+    files.write_atomic(
+        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+    )
     print(f"figure: {args.figure}")
 
 

@@ -17,7 +17,9 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
-from ltjax import files, networks, tickets
+from ltjax.networks import pairs
+from ltjax.system import files
+from ltjax.tickets import archive, verifying
 
 SIZES, SEED, HELD_OUT = (64, 32, 10), 0, 360
 DECAY, LIMIT, RATE, STEPS = 1e-3, 5.0, 3e-3, 1500  # no weight above LIMIT / sqrt(n_in)
@@ -71,10 +73,10 @@ def main(argv=None):
         np.savez(args.out, *train(*fit))
     images, labels = images[-HELD_OUT:], labels[-HELD_OUT:]
     layers = files.read_network(args.out, "target")
-    target = networks.forward(layers, images).argmax(axis=1)
+    target = pairs.forward(layers, images).argmax(axis=1)
     print(f"held-out accuracy of the target: {np.mean(target == labels):.4f}")
     if args.check is not None:
-        ticket = tickets.evaluate(tickets.read(args.check), images).argmax(axis=1)
+        ticket = verifying.evaluate(archive.read(args.check), images).argmax(axis=1)
         print(f"held-out accuracy of the ticket: {np.mean(ticket == labels):.4f}")
         print(f"same answer on {np.sum(ticket == target)} of {HELD_OUT} images")
 

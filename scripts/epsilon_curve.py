@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, machine, plots, theory
-from ltjax.estimates import Series
+from ltjax import theory
+from ltjax.results import estimates, line_figure, success_figure, words
+from ltjax.results.estimates import Series
+from ltjax.system import devices, files
 
 FIGURES = Path(__file__).parent.parent / "figures"
 EPSILONS, DELTA, SEED = (0.5, 0.2, 0.1, 0.05, 0.02), 0.05, 0
@@ -52,8 +54,8 @@ def lines(construction, dim, one):
         "asymptotic": [many * theory.leading_width("tight", dim, e, DELTA) for e in EPSILONS],
         "lemma": [theory.lemma_width(dim, e, DELTA) for e in EPSILONS],
     }
-    laws = [charts.law(f"d = {dim}", name, EPSILONS, y) for name, y in derived.items()]
-    return [charts.measured(f"d = {dim}", EPSILONS, found), *laws]
+    laws = [line_figure.law(f"d = {dim}", name, EPSILONS, y) for name, y in derived.items()]
+    return [line_figure.measured(f"d = {dim}", EPSILONS, found), *laws]
 
 
 def main(argv=None):
@@ -63,7 +65,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "epsilon.svg")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     panels, ratios, series = [], [], []
     widths = {"xlabel": "epsilon", "ylabel": f"width k for success {1 - DELTA:g}"}
     over = {"xlabel": "epsilon", "ylabel": "width / exact width"}
@@ -75,10 +77,14 @@ def main(argv=None):
             drawn += [found, exact, leading, lemma]
             if construction == "blocks":
                 ratios += [found.over(exact.y), leading.over(exact.y)]
-        panels.append(charts.Panel(title=construction, lines=drawn, **widths))
-    panels.append(charts.Panel(title="blocks", lines=ratios, **over, yscale="linear", apart=1.1))
-    caption = f"{CAPTION}\n{estimates.sources(series)} ltjax {ltjax.__version__}"
-    files.write_atomic(args.figure, plots.render(charts.chart(panels, caption), ".svg"))
+        panels.append(line_figure.Panel(title=construction, lines=drawn, **widths))
+    panels.append(
+        line_figure.Panel(title="blocks", lines=ratios, **over, yscale="linear", apart=1.1)
+    )
+    caption = f"{CAPTION}\n{words.sources(series)} ltjax {ltjax.__version__}"
+    files.write_atomic(
+        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+    )
     print(f"figure: {args.figure}")
 
 

@@ -1,7 +1,7 @@
 """Three ways to a mask for a given target, at equal block size: brackets on the error, and a panel.
 
 The target is 8-8-1 with weights all of one size. The proof keeps one neuron a slot; `flips` and
-`scores` of `training.sparse_target` search. A trial is one random network for all of them, and
+`scores` of `masks.subsets` search. A trial is one random network for all of them, and
 errors are bounded alike: above by the certificate, below by ascent. `conjectures.py` draws it.
 """
 
@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import charts, decimals, draws, networks
-from ltjax.networks import Pair
-from ltjax.search import nearest
+from ltjax import decimals
+from ltjax.masks import nearest, subsets
+from ltjax.networks import pruned, targets
+from ltjax.networks.pairs import Pair
+from ltjax.results import line_figure
 from ltjax.supnorm import ascent, certificate
-from ltjax.training import sparse_target
+from ltjax.weights import draws
 
 SIZES, SEED = (8, 8, 1), 0
-WAYS = {"scores": sparse_target.scores, "flips": sparse_target.flips}
+WAYS = {"scores": subsets.scores, "flips": subsets.flips}
 CAPTION = (
     "Right: masks of a random network for the target 8-8-1 with weights of one size, {trials} "
     "trials. proof: the nearest product of every slot. scores: by edge-popup, an input a neuron. "
@@ -26,30 +28,30 @@ CAPTION = (
 
 
 def target():
-    return networks.worst_target(SIZES)
+    return targets.worst_target(SIZES)
 
 
 def proved(keys, block):
     """Slot errors of the proof's masks, float64 [trial, side, n_out, n_in] a layer."""
     find, errors = jax.jit(nearest.blocks, static_argnums=(1, 4)), []
     trials = np.arange(len(keys[0]))
-    for i, (w, (sides, _, n_in)) in enumerate(zip(target(), networks.slots(SIZES), strict=True)):
+    for i, (w, (sides, _, n_in)) in enumerate(zip(target(), pruned.slots(SIZES), strict=True)):
         widths = np.array([block * n_in], np.int32)
         neurons = find(keys, i, np.float32(w)[..., None], widths, sides).neuron
         kept = np.moveaxis(np.asarray(neurons)[0, 0], -1, 0)
-        errors.append(networks.ticket_errors(SEED, trials, kept, w, i))
+        errors.append(pruned.ticket_errors(SEED, trials, kept, w, i))
     return errors
 
 
 def searched(keys, block, way):
     """The same of a search."""
     layers, trials = tuple(map(np.float32, target())), np.arange(len(keys[0]))
-    one = lambda key: sparse_target.search(key, layers, block, way)
+    one = lambda key: subsets.search(key, layers, block, way)
     kept = jax.jit(jax.vmap(one))(jax.tree.map(jnp.asarray, keys))
     return [
-        sparse_target.errors(SEED, trials, layer, w, i, sides)
+        subsets.errors(SEED, trials, layer, w, i, sides)
         for i, (layer, w, (sides, _, _)) in enumerate(
-            zip(kept, target(), networks.slots(SIZES), strict=True)
+            zip(kept, target(), pruned.slots(SIZES), strict=True)
         )
     ]
 
@@ -77,11 +79,11 @@ def panel(found):
             np.array([found[block][name][end] for block in blocks]) for end in ("lower", "upper")
         )
         lines += [
-            charts.spread(name, blocks, high),
-            charts.law(name, "bound", blocks, np.median(low, axis=1)),
+            line_figure.spread(name, blocks, high),
+            line_figure.law(name, "bound", blocks, np.median(low, axis=1)),
         ]
     axes = {"xlabel": "block size m", "ylabel": "error over the unit ball", "apart": 1.06}
-    return charts.Panel(title="a given target 8-8-1", lines=lines, **axes)
+    return line_figure.Panel(title="a given target 8-8-1", lines=lines, **axes)
 
 
 def tell(found):

@@ -30,8 +30,10 @@ KILLS = 4
 PROCESSORS = {"SSE4_2": "Nehalem", "AVX2": "Haswell", "AVX512": "SkylakeX"}
 # The command line under a condition for which it has no flag: a statement, before its words.
 ALTERED = (
-    "import sys; from ltjax import cli, engine; from ltjax.experiments import network, neuron; "
-    "exec(sys.argv.pop(1)); sys.exit(cli.main())"
+    "import sys; from ltjax.cli import program; from ltjax.counting import engine; "
+    "from ltjax.experiments.network import device as network; "
+    "from ltjax.experiments.neuron import device as neuron; "
+    "exec(sys.argv.pop(1)); sys.exit(program.main())"
 )
 NEURON = "neuron --dim 3 --epsilon 0.4 0.15 --trials 20000"
 # Not in the plane: there the supremum is exact, and no ascent is run.
@@ -53,7 +55,7 @@ def launch(words, devices=2, python=sys.executable, altered=None, processor=None
         altered: statement to be executed before it.
         processor: one of PROCESSORS, beyond which nothing is used.
     """
-    program = ["-m", "ltjax.cli"] if altered is None else ["-c", ALTERED, altered]
+    program = ["-m", "ltjax.cli.program"] if altered is None else ["-c", ALTERED, altered]
     settings = {
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",  # as `cli` sets it, where a statement has not come before
@@ -88,7 +90,7 @@ def digest(tally):
 
 
 def trials(path):
-    from ltjax import records
+    from ltjax.counting import records
 
     return records.load([path]).trials
 
@@ -175,7 +177,7 @@ def version(python):
 
 def compare(curve, others, folder):
     """Print a line for the plain run of a curve and for each other; return how many differ."""
-    from ltjax import records
+    from ltjax.counting import records
 
     print(f"ltjax curve {curve}", flush=True)
     words = ["curve", *curve.split(), "--quiet", "--compile-cache", folder / "programs"]
@@ -210,10 +212,10 @@ def compare_tickets(sizes, words, others, folder):
     """The same of the file of a ticket."""
     import numpy as np
 
-    from ltjax import networks
+    from ltjax.networks import targets
 
     print(f"ltjax ticket {words}, of a target {'-'.join(map(str, sizes))}", flush=True)
-    np.savez(folder / "target.npz", *(4.0 * layer for layer in networks.random_target(0, sizes)))
+    np.savez(folder / "target.npz", *(4.0 * layer for layer in targets.random_target(0, sizes)))
     digests, out = [], folder / "ticket.npz"
     for name, how in ({"2 devices": {}} | others).items():
         finish(launch(["ticket", folder / "target.npz", *words.split(), "--out", out], **how))

@@ -26,12 +26,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binom
 
-from ltjax import plans, records, stats
-from ltjax.configs import Neuron
-from ltjax.estimates import ALPHA, Series, estimate
-from ltjax.plans import Shard
-from ltjax.problem import Grid, Problem
-from ltjax.tally import Batch, Memory, Tally
+from ltjax.counting import intervals, plans, records
+from ltjax.counting.plans import Shard
+from ltjax.counting.tally import Batch, Memory, Tally
+from ltjax.experiments.neuron.config import Neuron
+from ltjax.problem.problem import Grid, Problem
+from ltjax.results.estimates import ALPHA, Series, estimate
 
 ERROR_RATE = 1e-6  # of a false alarm in one number
 SUCCESS = (0.03, 0.4, 0.95)  # of a third of the paths each
@@ -65,7 +65,7 @@ class Person:
     def steps(
         self, name: str, trials: int, shard: Shard | None = None, until: dict | None = None
     ) -> Iterator[Tally]:
-        """Run what a record lacks, as `curves.run` does; give what is counted, batch by batch."""
+        """Run what a record lacks, as `api.run` does; give what is counted, batch by batch."""
         with records.Log(self.folder / name, self.problem, trials, {}, until) as log:
             for first, last in plans.ranges(log, trials, BLOCK, shard):
                 for start in range(first, last, BLOCK):
@@ -218,7 +218,7 @@ def stopped(rule: dict, sums: np.ndarray, success: np.ndarray) -> Misses:
 
 def bounds(misses: int, paths: int) -> tuple[float, float]:
     """Exact interval for a miss rate: each end is wrong in at most `ERROR_RATE` of simulations."""
-    low, high = stats.clopper_pearson(misses, paths, 2 * ERROR_RATE)
+    low, high = intervals.clopper_pearson(misses, paths, 2 * ERROR_RATE)
     return float(low), float(high)
 
 

@@ -42,11 +42,20 @@ import numpy as np
 import pairs
 import rationals
 
-from ltjax import cli, gaps, machine, networks
+from ltjax import networks, supnorm
+from ltjax.cli import program
 from ltjax.errors import InputError
-from ltjax.experiments import neuron
-from ltjax.networks import Pair
-from ltjax.supnorm import ascent, certificate, exact, relaxation, tree
+from ltjax.experiments.neuron import device
+from ltjax.networks.pairs import Pair
+from ltjax.supnorm import (
+    ascent,
+    brackets,
+    branch_and_bound,
+    certificate,
+    plane,
+    semidefinite,
+)
+from ltjax.system import devices
 
 DONE, FALSE, UNUSABLE = 0, 1, 2  # exit codes of the command line
 # Sizes d, n_1, ..., outputs. Programs are compiled for the first ones alone, which end in one way.
@@ -122,7 +131,7 @@ def _quick(weights, errors, last):
 
 
 def relaxed(case):
-    return [Claim("upper", relaxation.upper(pair_of(case), case.norm, steps=100, batch=2)[0])]
+    return [Claim("upper", semidefinite.upper(pair_of(case), case.norm, steps=100, batch=2)[0])]
 
 
 def ascent_lower(case):
@@ -131,7 +140,7 @@ def ascent_lower(case):
 
 
 def searched(case):
-    found = tree.brackets(pair_of(case, lead=False), 0.01, norm=case.norm)
+    found = branch_and_bound.brackets(pair_of(case, lead=False), 0.01, norm=case.norm)
     return [
         claim
         for bracket in islice(found, 3)
@@ -140,21 +149,23 @@ def searched(case):
 
 
 def circle(case):
-    lower, upper = exact.circle_bounds(pair_of(case, lead=False))
+    lower, upper = plane.circle_bounds(pair_of(case, lead=False))
     return [Claim("lower", lower), Claim("upper", upper)]
 
 
 def at_points(case):
     """What is said of points of any length, and not of the supremum."""
     x = np.random.default_rng(0).normal(size=(case.first[0].shape[1], 3)) * [1e-9, 1.0, 1e9]
-    ends = zip(("lower", "upper"), networks.reached(pair_of(case, lead=False), x), strict=True)
+    ends = zip(
+        ("lower", "upper"), networks.pairs.reached(pair_of(case, lead=False), x), strict=True
+    )
     return [Claim(side, v, p) for side, values in ends for v, p in zip(values, x.T, strict=True)]
 
 
 def one_neuron(case):
     (w,), errors = case.first[0], _slots(case)
     levels = np.linalg.norm(errors) * np.geomspace(1.0, 1e-3, 50)
-    (lower,), (upper,) = exact.neuron_supremum(w, errors[None], levels)
+    (lower,), (upper,) = supnorm.one_neuron.neuron_supremum(w, errors[None], levels)
     return [Claim("lower", lower), Claim("upper", upper)]
 
 
@@ -164,7 +175,7 @@ def one_trial(case):
     return [Claim("lower", float(lower[-1, 0])), Claim("upper", float(upper[-1, 0]))]
 
 
-_rules = jax.jit(neuron._ticket_rules)
+_rules = jax.jit(device._ticket_rules)
 
 
 def _slots(case):
@@ -175,12 +186,12 @@ def _slots(case):
 
 def reached(case):
     """How far the first network is from the second, of zeros."""
-    return [Claim("lower", networks.reach(case.first, case.last))]
+    return [Claim("lower", networks.pairs.reach(case.first, case.last))]
 
 
 def closed(case):
-    pair, scale = gaps.pair_of(case.first, case.second, case.last, case.radius)
-    return two_ends(islice(gaps.closing(pair, scale, 0.01, norm=case.norm, divided=False), 3))
+    pair, scale = brackets.pair_of(case.first, case.second, case.last, case.radius)
+    return two_ends(islice(brackets.closing(pair, scale, 0.01, norm=case.norm, divided=False), 3))
 
 
 def printed(case):
@@ -202,7 +213,7 @@ def command(*words):
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
-        code = cli.main(list(words))
+        code = program.main(list(words))
     if code == UNUSABLE:
         check(not out.getvalue(), f"refused, and yet it prints {out.getvalue()!r}.")
         raise InputError(err.getvalue().removesuffix("\n"))
@@ -432,7 +443,7 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=[*BOUNDS, "tickets"], metavar="BOUND")
     args = parser.parse_args(argv)
-    machine.keep_programs()
+    devices.keep_programs()
     counts, broken = Counter(), None
     try:
         for found in run(args.seconds, args.seed, args.only or [*BOUNDS, "tickets"]):

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, files, networks, plots
-from ltjax.networks import Pair
-from ltjax.supnorm import certificate, relaxation, tree
+from ltjax.networks import pruned, targets
+from ltjax.networks.pairs import Pair
+from ltjax.results import line_figure, success_figure
+from ltjax.supnorm import branch_and_bound, certificate, semidefinite
+from ltjax.system import files
 
 FIGURES = Path(__file__).parent.parent / "figures"
 ETA = 0.01
@@ -39,8 +41,8 @@ CAPTION = (
 
 def pair(sizes, eta, seed):
     """One target and one neighbour, with a leading axis of one on its errors."""
-    rng, weights = np.random.default_rng(seed), networks.random_target(seed, sizes)
-    shapes = networks.slots(sizes)
+    rng, weights = np.random.default_rng(seed), targets.random_target(seed, sizes)
+    shapes = pruned.slots(sizes)
     return Pair(tuple(weights), tuple(rng.uniform(-eta, eta, (1, *shape)) for shape in shapes))
 
 
@@ -60,7 +62,7 @@ def layerwise(pair):
 def searched(pair):
     """The last bracket of the tree."""
     alone = pair._replace(errors=tuple(e[0] for e in pair.errors))
-    for found in tree.brackets(alone, GAP):
+    for found in branch_and_bound.brackets(alone, GAP):
         if found.nodes >= NODES:
             break
     return found
@@ -78,7 +80,7 @@ def ratios(sizes, eta, pairs, folder):
             one = pair(sizes, eta, seed)
             last = searched(one)
             bounds = [layerwise(one), certificate.upper(one)[0]]
-            bounds += [relaxation.upper(one, batch=2)[0], last.upper]
+            bounds += [semidefinite.upper(one, batch=2)[0], last.upper]
             found["ratios"].append([bound / last.lower for bound in bounds])
         files.write_atomic(path, (json.dumps(found) + "\n").encode())
     medians = zip(BOUNDS, np.median(found["ratios"], axis=0), strict=True)
@@ -90,7 +92,7 @@ def ratios(sizes, eta, pairs, folder):
 def quoted():
     """The figures of other tools: a bar without a point, as their median is not known."""
     x, y, low, high = np.array([[8.0], [np.nan], [PUBLIC[0] - 1], [PUBLIC[1] - 1]])
-    return charts.Line(label="public tools", kind="spread", x=x, y=y, low=low, high=high)
+    return line_figure.Line(label="public tools", kind="spread", x=x, y=y, low=low, high=high)
 
 
 def main(argv=None):
@@ -113,12 +115,12 @@ def main(argv=None):
         found = [ratios(sizes, eta, args.pairs, args.data) for _, sizes, eta in places]
         found = np.stack(found, axis=1)
         excess = np.maximum(found - 1.0, LEAST)
-        lines = [charts.spread(name, x, y) for name, y in zip(BOUNDS, excess, strict=True)]
+        lines = [line_figure.spread(name, x, y) for name, y in zip(BOUNDS, excess, strict=True)]
         lines += [] if panels else [quoted()]
         axes = {"xlabel": xlabel, "ylabel": "upper / lower - 1", "apart": apart}
-        panels.append(charts.Panel(title=title, lines=lines, **axes))
-    picture = charts.chart(panels, f"{CAPTION}\n{args.pairs} pairs. ltjax {ltjax.__version__}")
-    files.write_atomic(args.figure, plots.render(picture, ".svg"))
+        panels.append(line_figure.Panel(title=title, lines=lines, **axes))
+    picture = line_figure.chart(panels, f"{CAPTION}\n{args.pairs} pairs. ltjax {ltjax.__version__}")
+    files.write_atomic(args.figure, success_figure.render(picture, ".svg"))
     print(f"figure: {args.figure}")
 
 

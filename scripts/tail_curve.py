@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import ltjax
-from ltjax import charts, estimates, files, machine, plots, theory
-from ltjax.estimates import Series
+from ltjax import theory
+from ltjax.results import estimates, line_figure, success_figure, words
+from ltjax.results.estimates import Series
+from ltjax.system import devices, files
 
 FIGURES = Path(__file__).parent.parent / "figures"
 EPSILON, SEED = 0.1, 0
@@ -34,7 +36,7 @@ CAPTION = (
 def problem(construction, dim):
     """The target and the widths at which it is to fail as often as `FAILURES` say."""
     target = "random" if dim == RANDOM else "worst"
-    weights = ltjax.neuron(dim=dim, target=target, widths=(1,), seed=SEED).weights
+    weights = ltjax.neuron(dim=dim, target=target, widths=(1,), seed=SEED).arrays
     eta, many = theory.tolerance("tight", dim, EPSILON), dim if construction == "blocks" else 1
     widths = [round(many * theory.poisson_width(weights, eta, delta)) for delta in FAILURES]
     searched = {"blocks": "blocks", "shared": "pooled"}[construction]
@@ -54,14 +56,14 @@ def lines(construction, dim, args):
     seen = estimates.estimate(one, f"{construction}/tight", 1)
     failed, high, low = (1 - side[:, 0] for side in (seen.certified, *seen.bar))
     points = {"x": x[:COUNTED], "y": np.where(failed > 0, failed, np.nan), "low": low, "high": high}
-    drawn = [charts.Line(label=label, kind="measured", **points)]
-    drawn.append(charts.estimated(label, x, odds.failure, odds.error))
+    drawn = [line_figure.Line(label=label, kind="measured", **points)]
+    drawn.append(line_figure.estimated(label, x, odds.failure, odds.error))
     if construction == "blocks" or dim != RANDOM:
         law = {"blocks": theory.blocks, "shared": theory.shared}[construction]
-        drawn.append(charts.law(label, "exact", x, law(weights, eta, widths).failure))
+        drawn.append(line_figure.law(label, "exact", x, law(weights, eta, widths).failure))
     chance = np.sqrt(odds.success / odds.failure / tally.trials)
-    error = charts.estimated(label, x, odds.error / odds.failure, 0 * x)
-    return one, drawn, [error, charts.law(label, "counting", x, chance)]
+    error = line_figure.estimated(label, x, odds.error / odds.failure, 0 * x)
+    return one, drawn, [error, line_figure.law(label, "counting", x, chance)]
 
 
 def main(argv=None):
@@ -72,18 +74,20 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "tail.svg")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     panels, series = [], []
     for construction, xlabel in (("blocks", "width k / d"), ("shared", "width k")):
         ones, drawn, errors = zip(*(lines(construction, d, args) for d in args.dims), strict=True)
         series += ones
         axes = {"title": construction, "xlabel": xlabel, "ylabel": "failure probability"}
-        panels.append(charts.Panel(lines=[*chain(*drawn)], xscale="linear", **axes))
+        panels.append(line_figure.Panel(lines=[*chain(*drawn)], xscale="linear", **axes))
     axes = {"title": "shared, precision", "xlabel": xlabel, "ylabel": "standard error / failure"}
-    panels.append(charts.Panel(lines=[*chain(*errors)], xscale="linear", **axes))
+    panels.append(line_figure.Panel(lines=[*chain(*errors)], xscale="linear", **axes))
     caption = f"{CAPTION} {args.draws:,} draws of A a width, seed {SEED}.\n"
-    caption += f"{estimates.sources(series)} ltjax {ltjax.__version__}"
-    files.write_atomic(args.figure, plots.render(charts.chart(panels, caption), ".svg"))
+    caption += f"{words.sources(series)} ltjax {ltjax.__version__}"
+    files.write_atomic(
+        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+    )
     print(f"figure: {args.figure}")
 
 

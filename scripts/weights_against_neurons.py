@@ -19,7 +19,10 @@ import numpy as np
 from scipy import optimize, special
 
 import ltjax
-from ltjax import charts, files, plots, stats, theory
+from ltjax import theory
+from ltjax.counting import intervals
+from ltjax.results import line_figure, success_figure
+from ltjax.system import files
 
 FIGURES = Path(__file__).parent.parent / "figures"
 PLACES = (10, 30, 100, 300, 1000, 3000)  # numbers of features at which the loss is kept
@@ -154,7 +157,7 @@ def tell(dims, part, needed, fits):
         passes = f"{fit.least:.2f} to {fit.largest:.2f}" if fit.least <= fit.largest else "refuted"
         print(f"    {name}: b {passes}; closest {fit.closest:.2f}, misfit {fit.misfit:.3f}")
     for name, y in derived.items():
-        slope = stats.power_law(dims, y, y, y).exponent
+        slope = intervals.power_law(dims, y, y, y).exponent
         print(f"  {name}: {', '.join(f'{v:.0f}' for v in y)}, about d^{slope:.2f}")
 
 
@@ -163,20 +166,20 @@ def loss_panels(dims, measured):
     found, promised = [], []
     for dim in dims:
         losses = measured[dim][0]
-        found.append(charts.spread(f"d = {dim}", PLACES[: losses.shape[1]], losses.T))
+        found.append(line_figure.spread(f"d = {dim}", PLACES[: losses.shape[1]], losses.T))
         ks = np.transpose([widths(dim, part) for part in LOSSES])
         for kind, k in zip(("exact", "bound"), ks, strict=True):
-            promised.append(charts.law(f"d = {dim}", kind, k, LOSSES))
+            promised.append(line_figure.law(f"d = {dim}", kind, k, LOSSES))
     axes = {"ylabel": "squared loss / E y\u00b2", "apart": 1.08}
-    yield charts.Panel(title="neurons", xlabel="random features r", lines=found, **axes)
-    yield charts.Panel(title="weights", xlabel="width k", lines=promised, **axes)
+    yield line_figure.Panel(title="neurons", xlabel="random features r", lines=found, **axes)
+    yield line_figure.Panel(title="weights", xlabel="width k", lines=promised, **axes)
 
 
 def growth_panel(dims, part, needed, most):
     """Features and widths that a loss needs, by dimension."""
     ordered = np.sort(needed, axis=1)
     middle = np.median(needed, axis=1)
-    points = charts.Line(
+    points = line_figure.Line(
         label="random features",
         kind="spread",
         x=np.array(dims, np.float64),
@@ -185,13 +188,13 @@ def growth_panel(dims, part, needed, most):
         high=ordered[:, -1],
     )
     least = [theory.least_features(dim, part) for dim in dims]
-    lines = [points, charts.law("random features", "bound", dims, least)]
+    lines = [points, line_figure.law("random features", "bound", dims, least)]
     for kind, k in zip(
         ("exact", "bound"), np.transpose([widths(d, part) for d in dims]), strict=True
     ):
-        lines.append(charts.law("weights", kind, dims, k))
+        lines.append(line_figure.law("weights", kind, dims, k))
     axes = {"xlabel": "input dimension d", "ylabel": "features or width needed"}
-    return charts.Panel(title=f"for a loss of {part:g}", lines=lines, **axes)
+    return line_figure.Panel(title=f"for a loss of {part:g}", lines=lines, **axes)
 
 
 def main(argv=None):
@@ -221,7 +224,9 @@ def main(argv=None):
     caption += f"all medians ({1 - MISS:.0%}): {'; '.join(words)}.\n"
     caption += f"{args.draws} draws a dimension, seed {SEED}."
     caption += f" ltjax {ltjax.__version__}"
-    files.write_atomic(args.figure, plots.render(charts.chart(panels, caption), ".svg"))
+    files.write_atomic(
+        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+    )
     print(f"figure: {args.figure}")
 
 

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import ltjax
-from ltjax import machine
+from ltjax.system import devices
 
 FIGURES = Path(__file__).parent.parent / "figures"
 EPSILON, SEED = 0.1, 0
@@ -23,7 +23,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "width.svg")
     args = parser.parse_args(argv)
-    machine.use_cores()
+    devices.use_cores()
     tallies = []
     for dim in args.dims:
         problem = ltjax.neuron(dim=dim, epsilons=(EPSILON,), rules=("tight",), seed=SEED)

@@ -35,9 +35,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Shapes and types in signatures are checked in tests, and cost nothing in use.
 install_import_hook("ltjax", "beartype.beartype")
 
-from ltjax import machine
+from ltjax.system import devices
 
-machine.keep_programs()
+devices.keep_programs()
 
 
 @pytest.fixture(autouse=True, scope="module")

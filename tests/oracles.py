@@ -6,7 +6,7 @@ import numpy as np
 import pyscipopt
 from scipy import optimize
 
-from ltjax.supnorm import exact
+from ltjax.supnorm import one_neuron
 
 
 def ball(dim, n):
@@ -22,13 +22,13 @@ def ball(dim, n):
 def supremum(weights, errors, tolerance=1e-9):
     """The exact supremum [n]: thresholds thickly sown about it force the bracket to close."""
     weights, errors = np.asarray(weights, np.float64), np.asarray(errors, np.float64)
-    low, high = exact.neuron_supremum(weights, errors, np.array([]))
+    low, high = one_neuron.neuron_supremum(weights, errors, np.array([]))
     low, high = low.copy(), high.copy()
     for n in range(len(errors)):
         # Each threshold inside the bracket is decided, so that bisection closes it.
         while high[n] - low[n] > tolerance * high[n] + 1e-300:
             middle = np.array([0.5 * (low[n] + high[n])])
-            below, above = exact.neuron_supremum(weights, errors[n : n + 1], middle)
+            below, above = one_neuron.neuron_supremum(weights, errors[n : n + 1], middle)
             assert not below[0] <= middle[0] < above[0]
             low[n], high[n] = max(low[n], below[0]), min(high[n], above[0])
     return 0.5 * (low + high)

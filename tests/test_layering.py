@@ -1,4 +1,7 @@
-"""Imports point down; prediction and measurement meet at the top alone."""
+"""The one rule of the house, and what it keeps apart.
+
+Import only from rooms above you in ROOMS; theory and what is measured never import each other.
+"""
 
 import ast
 import subprocess
@@ -10,153 +13,30 @@ import pytest
 import ltjax
 
 PACKAGE = Path(ltjax.__file__).parent
-
-# Every module after all that it may import.
-MAY_IMPORT = {
-    "errors": "",
-    "interrupts": "",
-    "streams": "",
-    "values": "",
-    "draws": "",
-    "decimals": "",
-    "files": "errors streams",
-    "datasets": "errors files",
-    "configs.criterion": "errors",
-    "configs.neuron": "configs.criterion decimals errors",
-    "configs.network": "configs.criterion decimals errors",
-    "configs.features": "configs.criterion decimals errors",
-    "configs.training": "configs.criterion datasets errors",
-    "configs": (
-        "configs.criterion configs.features configs.network configs.neuron configs.training"
-    ),
-    "problem": "configs errors",
-    "stats": "",
-    "looks": "errors",
-    "stops": "",
-    "networks": "draws stops",
-    "theory.product": "",
-    "theory.partition": "theory.product",
-    "theory.tails": "errors theory.partition theory.product",
-    "theory.pool": "theory.partition theory.product theory.tails",
-    "theory.layers": "errors theory.partition theory.pool theory.product",
-    "theory.widths": "errors problem theory.layers theory.partition theory.pool theory.product",
-    "theory.features": "errors theory.product",
-    "theory.harmonics": "errors theory.product",
-    "theory.subnetworks": "configs errors problem theory.features theory.product",
-    "theory.prediction": (
-        "configs problem theory.layers theory.partition theory.pool theory.product "
-        "theory.subnetworks theory.widths"
-    ),
-    "theory": (
-        "theory.features theory.harmonics theory.layers theory.partition theory.pool "
-        "theory.prediction theory.product theory.subnetworks theory.tails theory.widths"
-    ),
-    "tally": "errors problem",
-    "plans": "errors problem stats tally",
-    "records": "errors files problem tally",
-    "estimates": "errors stats tally",
-    "answers": "configs decimals errors networks problem theory",
-    "report": "answers decimals estimates stats",
-    "plots": "errors estimates looks",
-    "charts": "errors estimates looks plots stats",
-    "search": "",
-    "search.nearest": "draws errors",
-    "search.matching": "search.nearest",
-    "search.neurons": "",
-    "training": "",
-    "training.masks": "",
-    "training.mlp": "configs datasets draws",
-    "training.imp": "configs datasets training.masks training.mlp",
-    "training.popup": "configs datasets training.masks training.mlp",
-    "training.sparse_target": "draws networks training.masks",
-    "machine": "errors",
-    "supnorm": "machine",
-    "supnorm.exact": "networks",
-    "supnorm.certificate": "networks stops supnorm.exact",
-    "supnorm.ascent": "machine networks stops",
-    "supnorm.lift": "networks stops supnorm.certificate",
-    "supnorm.relaxation": "machine networks stops supnorm.lift",
-    "supnorm.tree": (
-        "networks stops supnorm.ascent supnorm.certificate supnorm.lift supnorm.relaxation"
-    ),
-    "gaps": "decimals errors files machine networks stops supnorm.tree",
-    "experiments": "",
-    "experiments.crowd": "",
-    "experiments.neuron_host": (
-        "configs errors networks problem search.matching search.nearest supnorm.exact"
-    ),
-    "experiments.neuron": (
-        "configs draws experiments.crowd experiments.neuron_host search.matching search.nearest "
-        "supnorm.exact"
-    ),
-    "experiments.network_host": (
-        "configs errors networks problem search.nearest supnorm.ascent supnorm.certificate "
-        "supnorm.exact supnorm.relaxation supnorm.tree"
-    ),
-    "experiments.network": (
-        "configs draws experiments.crowd experiments.network_host networks search.nearest "
-        "supnorm.ascent supnorm.certificate"
-    ),
-    "experiments.features_host": "configs draws errors problem supnorm.exact",
-    "experiments.features": "configs experiments.features_host search.neurons",
-    "experiments.trained": "configs errors networks problem",
-    "experiments.imp": "configs experiments.trained training.imp",
-    "experiments.popup": "configs experiments.trained training.mlp training.popup",
-    "processes": "errors machine tally",
-    "engine": "draws errors interrupts machine problem processes tally",
-    "ticket_files": "configs decimals errors files networks problem",
-    "tickets": (
-        "configs decimals draws errors files gaps machine networks problem search.nearest stops "
-        "supnorm.ascent supnorm.certificate theory ticket_files"
-    ),
-    "ticket_report": (
-        "decimals gaps networks stops supnorm.certificate theory ticket_files tickets"
-    ),
-    "targets": (
-        "configs datasets decimals errors experiments.features_host files networks problem theory"
-    ),
-    "curves": (
-        "engine errors estimates files machine plans plots problem processes records report tally "
-        "theory"
-    ),
-    "claims.findings": "curves decimals problem stats tally",
-    "claims.conjectures": "claims.findings problem targets",
-    "claims.algebra": "claims.findings networks",
-    "claims.one_neuron": "claims.findings decimals networks stats supnorm.exact targets theory",
-    "claims.existence": (
-        "claims.algebra claims.findings decimals networks stats supnorm.exact theory"
-    ),
-    "claims.whole_networks": (
-        "claims.findings decimals networks supnorm.exact targets theory tickets"
-    ),
-    "claims.promises": (
-        "claims.findings claims.one_neuron claims.whole_networks networks problem targets theory"
-    ),
-    "claims.neurons": "claims.findings claims.one_neuron decimals targets theory",
-    "claims": (
-        "claims.algebra claims.conjectures claims.existence claims.findings claims.neurons "
-        "claims.one_neuron claims.promises claims.whole_networks"
-    ),
-    "audits": "claims claims.findings curves errors files machine problem",
-    "audit_report": "audits charts claims claims.findings decimals plots",
-    "preflight": "configs curves engine errors files machine plans problem records tally targets",
-    "flags": "",
-    "audit_commands": "audit_report audits errors files flags machine plots",
-    "run_commands": "curves errors files flags machine plans plots preflight problem processes",
-    "training_commands": "flags run_commands targets",
-    "curve_commands": "flags run_commands targets training_commands",
-    "record_commands": "curves errors files flags problem records report streams",
-    "ticket_commands": (
-        "decimals errors files flags gaps interrupts machine stops ticket_report tickets"
-    ),
-    "commands": (
-        "answers audit_commands curve_commands flags machine preflight problem record_commands "
-        "targets ticket_commands"
-    ),
-    "cli": "commands errors interrupts streams values",
-    "__main__": "cli",
-}
-MEASURED = {"draws", "networks", "search", "supnorm", "experiments", "machine", "engine"}
+ROOMS = [
+    "errors",
+    "decimals",
+    "validate",
+    "system",
+    "weights",
+    "theory",
+    "networks",
+    "problem",
+    "masks",
+    "supnorm",
+    "counting",
+    "experiments",
+    "results",
+    "api",
+    "tickets",
+    "audits",
+    "cli",
+    "__main__",
+]
+MEASURED = {"weights", "networks", "masks", "supnorm", "counting"}
+HALVES = {"device", "host", "imp", "popup"}  # of an experiment, that measure it
+PATHS = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
+NAMES = {".".join(path.parts).removesuffix(".__init__") for path in PATHS} - {"__init__"}
 
 
 def tree(module):
@@ -174,16 +54,41 @@ def imported(module):
             assert node.level == 0, "imports are written from the root"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full.removeprefix("ltjax.") in MAY_IMPORT else node.module
+                yield full if full.removeprefix("ltjax.") in NAMES else node.module
 
 
 def siblings(module):
     return {name[6:] for name in imported(module) if name.startswith("ltjax.")}
 
 
+def room(module):
+    return module.split(".")[0]
+
+
+def is_theory(module):
+    return "theory" in module.split(".")
+
+
+def is_measured(module):
+    half = room(module) == "experiments" and module.split(".")[-1] in HALVES
+    return half or room(module) in MEASURED
+
+
+def breaches(imports):
+    """What breaks the rule, of the modules and what each imports."""
+    for module, others in imports.items():
+        for other in others:
+            if ROOMS.index(room(other)) > ROOMS.index(room(module)):
+                yield f"{module} imports {other}, from a room below"
+            if is_measured(module) and is_theory(other):
+                yield f"{module} is measured and imports {other}"
+            if room(module) == "theory" and is_measured(other):
+                yield f"{module} is theory and imports {other}"
+
+
 def importers(library):
-    """The modules that import a library under its own name."""
-    return {m for m in MAY_IMPORT if library in {name.split(".")[0] for name in imported(m)}}
+    """The rooms that import a library under its own name."""
+    return {room(m) for m in NAMES if library in {name.split(".")[0] for name in imported(m)}}
 
 
 def calls(module):
@@ -193,57 +98,42 @@ def calls(module):
             yield ast.unparse(node.func)
 
 
-def below(module):
-    """All that comes along with a module."""
-    direct = set(MAY_IMPORT[module].split())
-    return direct.union(*(below(name) for name in direct))
+def test_the_rule_holds():
+    assert not list(breaches({module: siblings(module) for module in NAMES}))
 
 
-@pytest.mark.parametrize("module", MAY_IMPORT)
-def test_a_module_imports_what_its_row_allows(module):
-    assert siblings(module) <= set(MAY_IMPORT[module].split())
+@pytest.mark.parametrize(
+    ("module", "other"),
+    [
+        ("masks.nearest", "counting.engine"),
+        ("theory.pool", "weights.draws"),
+        ("experiments.neuron.device", "experiments.neuron.theory"),
+        ("supnorm.ascent", "theory.widths"),
+    ],
+)
+def test_the_rule_would_be_seen_broken(module, other):
+    assert list(breaches({module: {other}}))
 
 
-def test_no_module_is_left_out_of_the_table():
-    paths = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
-    names = {".".join(path.parts).removesuffix(".__init__") for path in paths}
-    assert names - {"__init__"} == set(MAY_IMPORT)
+def test_every_room_has_its_place_and_few_files_have_none():
+    assert {room(module) for module in NAMES} == set(ROOMS)
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
-def test_imports_point_down():
-    above = set(MAY_IMPORT)
-    for module, row in MAY_IMPORT.items():
-        assert not above & set(row.split()), module
-        above.remove(module)
-
-
-def test_prediction_and_measurement_never_see_each_other():
-    for module in MAY_IMPORT:
-        floors = {name.split(".")[0] for name in below(module)}
-        if module.split(".")[0] == "theory":
-            assert not floors & MEASURED, module
-        if module.split(".")[0] in MEASURED:
-            assert "theory" not in floors, module
-
-
-def test_few_modules_import_the_heavy_libraries():
-    kernels = {"search.nearest", "search.matching", "search.neurons", "experiments.crowd"}
-    kernels |= {f"supnorm.{name}" for name in ("exact", "certificate", "ascent", "relaxation")}
-    trained = {"trained", "imp", "popup"}
-    kernels |= {f"experiments.{name}" for name in {"neuron", "network", "features"} | trained}
-    kernels |= {f"training.{name}" for name in ("masks", "mlp", "imp", "popup", "sparse_target")}
-    assert importers("jax") == kernels | {"engine", "machine", "processes", "tickets"}
-    assert importers("matplotlib") == {"plots", "charts"}
+def test_few_rooms_import_the_heavy_libraries():
+    kernels = {"system", "masks", "supnorm", "counting", "experiments", "tickets"}
+    assert importers("jax") == kernels
+    assert importers("matplotlib") == {"results"}
 
 
 def test_theory_is_numpy_and_scipy():
-    for module in [m for m in MAY_IMPORT if m.split(".")[0] in ("theory", "stats")]:
+    for module in [m for m in NAMES if room(m) == "theory" or m == "counting.intervals"]:
         roots = {name.split(".")[0] for name in imported(module)} - {"ltjax"}
         assert {name for name in roots if name not in sys.stdlib_module_names} <= {"numpy", "scipy"}
 
 
 def test_only_the_command_line_prints():
-    assert {module for module in MAY_IMPORT if "print" in calls(module)} == {"cli"}
+    assert {module for module in NAMES if "print" in calls(module)} == {"cli.program"}
 
 
 def test_only_the_disk_modules_open_files():
@@ -258,13 +148,15 @@ def test_only_the_disk_modules_open_files():
             for name in calls(module)
         )
 
-    # A ticket's bytes are read by `files`; what `machine` reads is the system's word on processor
+    # A ticket's bytes are read by `files`; what `devices` reads is the system's word on processor
     # and memory.
-    disk = {"files", "records", "ticket_files", "machine"}
-    assert {module for module in MAY_IMPORT if touches(module)} == disk
+    disk = {"system.files", "counting.records", "tickets.archive", "system.devices"}
+    assert {module for module in NAMES if touches(module)} == disk
 
 
 def test_the_command_line_loads_without_the_heavy_libraries():
-    code = "import sys, ltjax.cli, ltjax.curves; print({'jax', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, ltjax.cli.program, ltjax.api; print({'jax', 'matplotlib'} & set(sys.modules))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "set()\n"

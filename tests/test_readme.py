@@ -8,7 +8,10 @@ from pathlib import Path
 import jax
 import pytest
 
-from ltjax import claims, cli, networks, theory
+from ltjax import theory
+from ltjax.audits import claims
+from ltjax.cli import program
+from ltjax.networks import targets
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,7 +40,7 @@ def test_the_commands_are_found():
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_is_understood(line):
-    assert cli.parse(shlex.split(line)[1:])
+    assert program.parse(shlex.split(line)[1:])
 
 
 def test_the_audit_is_current(tmp_path, monkeypatch, capsys):
@@ -45,7 +48,7 @@ def test_the_audit_is_current(tmp_path, monkeypatch, capsys):
     kept = tmp_path / "audit.jsonl"
     kept.write_bytes((ROOT / "figures" / "data" / "audit.jsonl").read_bytes())
     monkeypatch.setattr(claims.Claim, "__call__", None)  # nothing is tried again
-    assert cli.main(["audit", "--out", str(kept), "--quiet"]) == 0
+    assert program.main(["audit", "--out", str(kept), "--quiet"]) == 0
     (table,) = re.findall(r"```\n(claim +verdict .*?)```", README, re.DOTALL)
     assert capsys.readouterr().out == table
 
@@ -58,7 +61,7 @@ def test_the_digits_ticket_is_what_is_said_of_it(tmp_path, monkeypatch, capsys):
         script([])
     for line in COMMANDS:
         if "runs/ticket.npz" in line:
-            assert cli.main(shlex.split(line)[1:]) == 0
+            assert program.main(shlex.split(line)[1:]) == 0
     script(["--check", "runs/ticket.npz"])
     said = dict(
         line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if ": " in line
@@ -83,7 +86,7 @@ def test_the_findings_are_what_theory_says():
         theory.blocks_width(target, tight, 0.05),
         theory.shared_width(target, tight, 0.05),
     ]
-    hadamard = networks.worst_target((8, 8, 1))
+    hadamard = targets.worst_target((8, 8, 1))
     numbers += [
         theory.network_lemma_block((8, 8, 1), 0.2, 0.05),
         theory.block_size("blocks", hadamard, "tight", 0.2, 0.05).neurons,

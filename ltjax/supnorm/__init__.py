@@ -1,3 +1,3 @@
 """Bounds on the supremum of the difference of two networks, from both sides."""
 
-import ltjax.machine  # noqa: F401  first, as it says which setting keeps jax from starting
+from ltjax.system import devices  # noqa: F401  first: it says which setting keeps jax from starting

@@ -27,9 +27,9 @@ import numpy as np
 import optax
 from scipy import optimize
 
-from ltjax import machine
-from ltjax.networks import Pair, difference, length, reached
-from ltjax.stops import Stop, never
+from ltjax.networks.pairs import Pair, difference, length, reached
+from ltjax.system import devices
+from ltjax.system.stops import Stop, never
 
 BOOST = 16.0  # of the errors when a homotopy begins
 SHRINK = 2.0 / 3.0  # share of the steps after which the errors are their own size
@@ -127,7 +127,7 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH, stop: Stop = never):
     return value, x
 
 
-@machine.own_settings()
+@devices.own_settings()
 def _searched(weights, errors, part, batch, last, stop):
     """The best points of a part, [b, d]: a few starts at a time where all would take seconds."""
     groups = _groups(weights, batch)

@@ -38,9 +38,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.networks import Pair, length
-from ltjax.stops import Stop, never
-from ltjax.supnorm import exact
+from ltjax.networks.pairs import Pair, length
+from ltjax.supnorm import one_neuron
+from ltjax.system.stops import Stop, never
 
 BITS_ON_HOST = 12  # 2^bits sets of neurons are tried
 AT_ONCE = 2**20  # numbers that the sets of some outputs take
@@ -104,9 +104,9 @@ def quick(pair: Pair):
 def _neuron(weights, errors):
     """The supremum for one neuron; levels half a per cent apart force its bracket to close."""
     errors = np.broadcast_to(errors, (len(errors), 2, len(weights)))
-    _, cheap = exact.neuron_supremum(weights, errors, np.zeros(0))
+    _, cheap = one_neuron.neuron_supremum(weights, errors, np.zeros(0))
     levels = np.max(cheap, initial=0.0) * np.geomspace(1.0, 1e-3, 1400)
-    return exact.neuron_supremum(weights, errors, levels)[1]
+    return one_neuron.neuron_supremum(weights, errors, levels)[1]
 
 
 def _spectral(matrix):

@@ -8,15 +8,9 @@ from ltjax.theory.harmonics import least_features, least_residual
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
 from ltjax.theory.partition import Odds, block_sizes, blocks, blocks_l2, both_slots
 from ltjax.theory.pool import shared
-from ltjax.theory.prediction import Prediction, predict
+from ltjax.theory.prediction import Prediction
 from ltjax.theory.product import hit_probability, match_probability, product_cdf
-from ltjax.theory.subnetworks import (
-    groups_needed,
-    subnetwork_lemma_width,
-    subnetwork_success,
-    subnetwork_variance,
-    variance_bound,
-)
+from ltjax.theory.subnetworks import groups_needed, subnetwork_variance, variance_bound
 from ltjax.theory.tails import tail
 from ltjax.theory.widths import (
     RARE,
@@ -70,7 +64,6 @@ __all__ = [
     "network_odds",
     "poisson_width",
     "pooled_width",
-    "predict",
     "product_cdf",
     "residuals",
     "shared",
@@ -78,8 +71,6 @@ __all__ = [
     "sharp_width",
     "slot_tolerance",
     "squared_loss",
-    "subnetwork_lemma_width",
-    "subnetwork_success",
     "subnetwork_variance",
     "tail",
     "tolerance",

@@ -16,11 +16,9 @@ here.
 
 import numpy as np
 
-from ltjax.configs import ACTIVATIONS, LOSSES, Features
 from ltjax.errors import InputError
-from ltjax.problem import Problem, check_delta
-from ltjax.theory.features import SCALES
 from ltjax.theory.product import Numbers
+from ltjax.validate import check_delta
 
 
 def keep_moments(a: Numbers) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +97,8 @@ def groups_needed(
         best: L0; without effect on the absolute loss.
     """
     check_delta(delta)
-    if loss not in LOSSES:
-        raise InputError(f"loss must be one of {', '.join(LOSSES)}, got {loss}.")
+    if loss not in ("squared", "absolute"):
+        raise InputError(f"loss must be squared or absolute, got {loss}.")
     if not (cap > 0.0 and moment > 0.0 and excess > 0.0 and best >= 0.0 and features >= 1):
         raise InputError(
             "cap, features, moment and excess must be positive and best not negative, "
@@ -109,46 +107,3 @@ def groups_needed(
     # excess / (sqrt(L0 + excess) + sqrt(L0)) is the difference of roots, without cancellation.
     root = excess if loss == "absolute" else excess / ((best + excess) ** 0.5 + best**0.5)
     return int(np.ceil(float(variance_bound(cap, features, moment, 1)) / (delta * root**2)))
-
-
-def largest_moment(problem: Problem[Features]) -> float:
-    """M^2, a bound on E sigma(w.x)^2 for all features w that the problem may draw.
-
-    As sigma(0) = 0, |sigma(z)| <= L |z|; relu keeps half of what is symmetric; tanh and erf end at
-    1. Of data the largest eigenvalue of E x x' takes the place of E ||x||^2 / d.
-    """
-    config = problem.config
-    bound = ACTIVATIONS[config.activation] ** 2 * config.radius**2
-    if config.data == "file":
-        x, _ = problem.weights
-        bound *= float(np.linalg.eigvalsh(x.T @ x / len(x))[-1])
-    else:
-        bound *= SCALES[config.data](config.dim)
-        bound *= 0.5 if config.activation == "relu" else 1.0
-    return min(bound, 1.0) if config.activation in ("tanh", "erf") else bound
-
-
-def subnetwork_success(problem: Problem[Features]) -> np.ndarray:
-    r"""Success probabilities that are promised to the proof's choice, [widths, epsilons].
-
-    In the mean over draws and output weights its loss is at most L0 + V (squared) or L0 + sqrt(V)
-    (absolute), V from `variance_bound` and L0 the mean loss of one group (convexity). So it exceeds
-    L0 + epsilon with probability at most (L0 + V) / (L0 + epsilon) (Markov). L0 is the baseline of
-    the problem, known to the standard error of its draws.
-    """
-    config, grid = problem.config, problem.grid
-    groups = np.asarray(grid.widths) // config.features
-    moment = largest_moment(problem)
-    added = variance_bound(config.cap, config.features, moment, np.maximum(groups, 1))
-    if config.loss == "absolute":
-        added = added**0.5
-    mean = np.where(groups > 0, config.baseline + added, np.inf)[:, None]
-    return np.maximum(1.0 - mean / (config.baseline + np.asarray(grid.epsilons)), 0.0)
-
-
-def subnetwork_lemma_width(problem: Problem[Features], epsilon: float, delta: float) -> int:
-    """n B hidden neurons, B from `groups_needed`: all groups good, a loss of L0 + epsilon."""
-    config = problem.config
-    moment, best = largest_moment(problem), max(config.baseline, 0.0)
-    at = epsilon, delta, config.loss, best
-    return config.features * groups_needed(config.cap, config.features, moment, *at)

@@ -16,10 +16,10 @@ import numpy as np
 from scipy import optimize
 
 from ltjax.errors import InputError, TooWideError
-from ltjax.problem import MAX_WIDTH, check_delta
 from ltjax.theory import layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
+from ltjax.validate import MAX_WIDTH, check_delta
 
 EASY, HARD = 0.01, 0.999  # success rates at the ends of a default grid
 RARE = 0.1  # failure probability up to which a law of rare failures is told

@@ -1,0 +1,228 @@
+"""The commands about one ticket: make it for a network of the user's own, and check it again.
+
+As in `cli.curve`, a command yields what is to be printed, and its docstring and help are the
+manual.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+from tyro.conf import Positional, arg, subcommand
+
+from ltjax.cli.flags import CompileCache, File, Flag, Watching
+
+Closeness = Annotated[
+    float | None,
+    arg(
+        metavar="G",
+        help="Close the bracket until upper <= (1 + G) lower; by default only until the verdict is "
+        "clear.",
+        help_behavior_hint="",
+    ),
+]
+MaxSeconds = Annotated[float, arg(metavar="S", help="To work on the bracket at most.")]
+Better = TypeVar("Better")
+NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
+
+
+def _ends(
+    found: Iterator[Better], early: Callable[[Better], bool] = lambda _: True
+) -> tuple[Better, Better, bool]:
+    """The last of what is early, and the last of all; and whether a signal came before the end."""
+    from ltjax.system import interrupts
+
+    first = last = next(found)
+    try:
+        for last in found:
+            first = last if early(last) else first
+    except KeyboardInterrupt:
+        return first, last, True
+    return first, last, interrupts.asked()
+
+
+def _limit(seconds: float):
+    """Whether the time is over or a signal has come."""
+    from ltjax.system import interrupts, stops
+
+    return stops.either(stops.deadline(seconds), interrupts.asked)
+
+
+def _judged(ticket, layers, gap: float | None, seconds: float):
+    """The last verdict on a ticket; the limit, over once a signal came; and whether one did."""
+    from ltjax.system import stops
+    from ltjax.tickets import verifying
+
+    stop = _limit(seconds)
+    found = verifying.verdicts(ticket, layers, lower=True, gap=gap, stop=stop)
+    _, verdict, interrupted = _ends(found)
+    return verdict, stops.either(stop, lambda: interrupted), interrupted
+
+
+def _end(interrupted: bool) -> None:
+    """What was found is told; the exit code says that it is not all."""
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Make:
+    """Prune a random network to yours, and certify the error over the whole unit ball.
+
+    The ticket holds a seed and the positions kept, not one weight. Block sizes are those for which
+    theory promises success. Exit code 1 where the ticket is not certified.
+
+    Try:
+      ltjax ticket mynet.npz --epsilon 0.1 --seed 3 --out ticket.npz
+      ltjax ticket mynet.npz --epsilon 0.1 --narrow --out ticket.npz
+    """
+
+    network: Positional[Annotated[File, arg(help=NETWORK)]]
+    out: Annotated[File, arg(help="Ticket to write: .npz.")]
+    epsilon: Annotated[
+        float, arg(help="Error allowed over the unit ball, in the L2 norm of the outputs.")
+    ] = 0.1
+    delta: Annotated[float, arg(help="Failure probability that the block sizes allow for.")] = 0.05
+    seed: Annotated[int, arg(help="Of the random network, 0 to 2^32 - 1.")] = 0
+    last: Annotated[
+        Literal["linear", "relu"], arg(help="What the last layer of the network ends with.")
+    ] = "linear"
+    construction: Annotated[
+        Literal["blocks", "separate"],
+        arg(help="A block of neurons for each input of a layer, or for each weight."),
+    ] = "blocks"
+    max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
+    narrow: Annotated[
+        Flag, arg(help="Halve the random network as often as the ticket is still certified.")
+    ] = False
+    as_it_is: Annotated[
+        Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
+    ] = False
+    gap: Closeness = None
+    max_seconds: MaxSeconds = 60.0
+    compile_cache: CompileCache = None
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax import decimals
+        from ltjax.errors import FalseClaimError
+        from ltjax.supnorm import brackets
+        from ltjax.system import devices, files, interrupts
+        from ltjax.tickets import archive, pruning, report
+
+        brackets.check(self.gap, self.max_seconds)
+        files.check_output(self.out, "out", (".npz",))
+        files.check_no_input(self.out, "out", [self.network])
+        layers = files.read_network(self.network, "network")
+        devices.keep_programs(self.compile_cache)
+        ticket = pruning.prune(
+            layers,
+            self.last,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            seed=self.seed,
+            construction=self.construction,
+            max_width=self.max_width,
+            rescaling=not self.as_it_is,
+            narrow=self.narrow,
+            stop=interrupts.asked,
+        )
+        verdict, stop, interrupted = _judged(ticket, layers, self.gap, self.max_seconds)
+        files.write_atomic(self.out, archive.to_bytes(ticket))
+        yield report.report(ticket, layers, verdict, self.gap, stop)
+        yield f"ticket: {self.out}"
+        _end(interrupted)
+        if not verdict.holds:
+            epsilon = decimals.exact(self.epsilon)
+            raise FalseClaimError(f"{self.out} is {verdict.word.lower()} at {epsilon}.")
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Certify a ticket again, from its file and the network it was made for.
+
+    Every kept weight is drawn again from the seed, and the error over the unit ball is bounded in
+    float64. Exit code 0: it holds; 1: it does not, or belongs to another network; 2: unreadable.
+
+    Try:
+      ltjax verify ticket.npz mynet.npz
+      ltjax verify ticket.npz mynet.npz --gap 0.01
+    """
+
+    ticket: Positional[Annotated[File, arg(help="Ticket.")]]
+    network: Positional[Annotated[File, arg(help=NETWORK)]]
+    gap: Closeness = None
+    max_seconds: MaxSeconds = 60.0
+    compile_cache: CompileCache = None
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax import decimals
+        from ltjax.errors import FalseClaimError
+        from ltjax.supnorm import brackets
+        from ltjax.system import devices, files
+        from ltjax.tickets import archive, report
+
+        brackets.check(self.gap, self.max_seconds)
+        ticket = archive.read(self.ticket)
+        layers = files.read_network(self.network, "network")
+        devices.keep_programs(self.compile_cache)
+        verdict, stop, interrupted = _judged(ticket, layers, self.gap, self.max_seconds)
+        if not verdict.belongs:
+            raise FalseClaimError(
+                f"{self.ticket} was made for another network, not {self.network}."
+            )
+        yield report.report(ticket, layers, verdict, self.gap, stop)
+        _end(interrupted)
+        if not verdict.holds:
+            epsilon = decimals.exact(ticket.epsilon)
+            lower, upper = decimals.bracket(verdict.lower, verdict.upper)
+            raise FalseClaimError(
+                f"{self.ticket} is {verdict.word.lower()} at {epsilon}: the error is between "
+                f"{lower} and {upper}."
+            )
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Tell how far two networks are apart over a ball, by a certified bracket that closes.
+
+    Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. A first bracket is
+    there at once; the time, or an interrupt, ends the search with the one found so far, and a line
+    tells where it is wider than was asked for.
+
+    Try:
+      ltjax gap netA.npz netB.npz
+      ltjax gap netA.npz netB.npz --gap 0.001 --norm max --max-seconds 600
+    """
+
+    first: Positional[Annotated[File, arg(help=NETWORK)]]
+    second: Positional[Annotated[File, arg(help="Another one of the same shape.")]]
+    radius: Annotated[float, arg(help="Of the ball of inputs.")] = 1.0
+    norm: Annotated[Literal["l2", "max"], arg(help="Of the difference of the outputs.")] = "l2"
+    last: Annotated[
+        Literal["linear", "relu"], arg(help="What the last layer of the networks ends with.")
+    ] = "linear"
+    gap: Annotated[
+        float, arg(metavar="G", help="Close the bracket until upper <= (1 + G) lower.")
+    ] = 0.01
+    max_seconds: MaxSeconds = 60.0
+    compile_cache: CompileCache = None
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax.supnorm import brackets
+        from ltjax.system import devices, files
+        from ltjax.tickets import gap_report
+
+        brackets.check(self.gap, self.max_seconds, self.radius)
+        first = files.read_network(self.first, "first")
+        second = files.read_network(self.second, "second")
+        pair, scale = brackets.pair_of(first, second, self.last, self.radius)
+        devices.keep_programs(self.compile_cache)
+        stop = _limit(self.max_seconds)
+        known = brackets.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
+        # What is known before any node is where the search begins.
+        start, found, interrupted = _ends(known, lambda known: known.nodes == 0)
+        yield gap_report.report(start, found, self.gap)
+        _end(interrupted)
+
+
+TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap

@@ -1,0 +1,133 @@
+"""A whole network: from a random one of twice its depth to a bracket on the error of its ticket.
+
+Theorem 1 of the paper: every layer is pruned by the construction of one neuron, once for each of
+its outputs. A trial does so at every block size of the grid; the rules that turn slot errors into
+an error over the unit ball are those of `network.config.Network`.
+
+This is the device's part, in float32 with its slack; `host` settles in float64 what that
+leaves open.
+
+Source: Malach, Yehudai, Shalev-Shwartz, Shamir, "Proving the Lottery Ticket Hypothesis: Pruning is
+All You Need", ICML 2020, arXiv:2002.00585, Theorem 2.1.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.experiments.network.config import SUPREMA, Network
+from ltjax.experiments.network.host import check, settle, slot_rule
+from ltjax.masks import batching, nearest
+from ltjax.networks.pairs import Pair
+from ltjax.networks.pruned import block_counts, slots
+from ltjax.supnorm import ascent, certificate
+from ltjax.weights import draws
+
+__all__ = ["check", "lanes", "settle", "trial"]  # what the engine asks of an experiment
+
+STARTS, STEPS = 4, 8  # of the ascent that every ticket gets
+
+
+class Outcome(NamedTuple):
+    """What one trial yields. Arrays over criteria in the order of `config.criteria`.
+
+    lower, upper: bracket on the error achieved, float32 [criterion, width], slack included. Of a
+        supremum the lower end is 0: what refutes is a point, and the host looks at it.
+    neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
+        of `pruned.slots`: layer after layer, in each by side, output, input.
+    points: where a short ascent found the largest error, float32 [construction, width, d].
+    errors: slot errors of the tickets at the last width, float32 [construction, slot]; for the
+        check.
+    """
+
+    lower: jax.Array
+    upper: jax.Array
+    neurons: jax.Array
+    points: jax.Array
+    errors: jax.Array
+
+
+def trial(key, target, widths, config: Network) -> Outcome:
+    """One random network, pruned at every block size. Pure and jittable; batch it with `vmap`.
+
+    Args:
+        key: trial key, two uint32 words of shape [].
+        target: W, a tuple of float32 [n_out, n_in].
+        widths: block sizes, ascending int32 [n_widths].
+        config: static.
+    """
+    found = [prune(key, target, widths, construction) for construction in config.constructions]
+    errors, neurons = jax.tree.map(lambda *each: jnp.stack(each), *found)
+    rules = jax.vmap(jax.vmap(lambda errors: _rules(target, errors, config)))
+    lower, upper, points = rules(errors)
+    lower, upper = (jnp.swapaxes(x, 1, 2).reshape(-1, len(widths)) for x in (lower, upper))
+    last = [error[:, -1].reshape(len(error), -1) for error in errors]
+    return Outcome(lower, upper, neurons, points, jnp.concatenate(last, axis=1))
+
+
+def prune(key, target, widths, construction):
+    """Slot errors [width, side, n_out, n_in] of every layer, and the tickets [width, slot]."""
+    sizes = (target[0].shape[1], *map(len, target))
+    parts = zip(target, slots(sizes), block_counts(construction, sizes), strict=True)
+    errors, neurons = [], []
+    for i, (weights, (sides, _, _), count) in enumerate(parts):
+        find = partial(_search, getattr(nearest, construction), i, sides)
+        error, neuron = batching.one_of(find)(key, weights, widths * count)
+        errors.append(error)
+        neurons.append(neuron.reshape(len(widths), -1))
+    return tuple(errors), jnp.concatenate(neurons, axis=1)
+
+
+def _search(search, layer, sides, key, weights, widths):
+    """Nearest products [width, side, n_out, n_in, trial] of one layer: errors and neurons."""
+    found = search(key, layer, weights, widths, sides)
+    return found.error[:, 0], found.neuron[:, 0]
+
+
+def _rules(target, errors, config):
+    """Brackets of the rules counted, each [rule], for slot errors [side, n_out, n_in] a layer.
+
+    And the point [d] of the largest error that was found.
+    """
+    worst = jnp.stack([jnp.max(jnp.abs(error)) for error in errors])
+    least = jnp.maximum(worst * (1 - nearest.RELATIVE) - draws.ROUNDING, 0.0)
+    most = worst * (1 + nearest.RELATIVE) + draws.ROUNDING
+    rounding = (len(target) + 8) * 2.0**-22
+    bounds = {
+        rule: (
+            slot_rule(rule, config.shapes, least, jnp) * (1 - rounding),
+            slot_rule(rule, config.shapes, most, jnp) * (1 + rounding),
+        )
+        for rule in ("slides", "tight")
+    }
+    point = jnp.zeros(config.dim)
+    if set(SUPREMA) & set(config.rules):
+        pair = Pair(target, errors, config.last)
+        starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
+        starts /= np.linalg.norm(starts, axis=1, keepdims=True)
+        point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS)
+        bracket = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
+        bounds |= dict.fromkeys(SUPREMA, bracket)
+    lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
+    return jnp.stack(lower), jnp.stack(upper), point
+
+
+def _slack(errors):
+    """By how much the supremum may differ from that of the errors as they are reported.
+
+    An error E_i off by dE_i moves g by ||dE_i|| times the norms of the other layers, each at most
+    1 + ||E||.
+    """
+    norms = jnp.stack([jnp.sqrt(jnp.sum(e**2)) for e in errors])  # of both sides, at least ||E||
+    sizes = jnp.array([error.size**0.5 for error in errors], jnp.float32)
+    off = nearest.RELATIVE * norms + 2 * draws.ROUNDING * sizes
+    return jnp.sum(off) * jnp.prod(1.0 + norms)
+
+
+def lanes(config: Network) -> int:
+    """Trials that a device does best side by side: their working set stays in the cache."""
+    slots = max(n_out * n_in for n_out, n_in in config.shapes)
+    return min(max(2**13 // slots, 16), 512)

@@ -1,0 +1,80 @@
+"""The problem of a network, from what a user asks for."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltjax import theory
+from ltjax.errors import InputError
+from ltjax.experiments.network.config import NETWORK_CONSTRUCTIONS, Network
+from ltjax.networks.targets import random_target, worst_target
+from ltjax.problem.problem import Grid, Problem, asked_grid
+from ltjax.system import files
+from ltjax.system.files import FilePath
+from ltjax.validate import check_seed
+
+
+@np.errstate(under="ignore")
+def network(
+    dim: int | None = None,
+    hidden: int | None = None,
+    depth: int | None = None,
+    epsilons: Sequence[float] = (0.5, 0.2),
+    blocks: Sequence[int] | None = None,
+    target: FilePath | Sequence[np.ndarray] = "worst",
+    last: str = "linear",
+    constructions: Sequence[str] = NETWORK_CONSTRUCTIONS,
+    rules: Sequence[str] = Network.rules,
+    seed: int = 0,
+) -> Problem:
+    """The problem of pruning a random network of depth 2 l to a network of l layers.
+
+    Args:
+        dim, hidden, depth: d, n and l of a target by name, which has one output; 8, 8 and 2 by
+            default. Of another target they must be what they are said to be.
+        epsilons: errors allowed, in (0, 1).
+        blocks: block sizes m; by default about 16, over which the curves rise.
+        target: worst (weights all of one size), random (one target, drawn from the seed), a path
+            to a .npz file, or the weight matrices [n_out, n_in].
+        last: linear or relu, what the last layer ends with.
+        constructions: blocks and separate, or one of them.
+        rules: of slides, tight, sup and tree, each dearer than the one before.
+        seed: 0 <= seed < 2^32.
+    """
+    check_seed(seed)
+    if isinstance(target, str) and target in ("worst", "random"):
+        asked = zip((dim, hidden, depth), (8, 8, 2), strict=True)
+        d, n, depth = (usual if one is None else one for one, usual in asked)
+        if depth < 1:
+            raise InputError(f"depth must be at least 1, got {depth}.")
+        sizes = Network(sizes=(d, *[n] * (depth - 1), 1)).sizes
+        layers = worst_target(sizes) if target == "worst" else random_target(seed, sizes)
+    else:
+        layers = _layers(target, dim, hidden, depth)
+        sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
+    config = Network(sizes=sizes, last=last, constructions=tuple(constructions), rules=tuple(rules))
+    checked, grid = config.check_target(layers), asked_grid(blocks, epsilons)
+    if blocks is None:
+        rising = theory.default_block_sizes(layers, grid.epsilons)
+        grid = Grid(widths=rising, epsilons=grid.epsilons)
+    return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
+
+
+def _layers(target, dim, hidden, depth) -> list[np.ndarray]:
+    """The matrices of a file, or those given, with the shape that was asked for."""
+    if isinstance(target, str | os.PathLike):
+        layers = files.read_network(target, "target")
+    else:
+        given = enumerate(map(np.asarray, target), 1)
+        layers = [files.as_float64(layer, "target", f"layer {i}") for i, layer in given]
+    hiddens = {len(layer) for layer in layers[:-1]}
+    for name, asked, there in (
+        ("dim", dim, {layers[0].shape[1]}),
+        ("hidden", hidden, hiddens),
+        ("depth", depth, {len(layers)}),
+    ):
+        if asked is not None and there != {asked}:
+            found = ", ".join(map(str, sorted(there))) or "none"
+            raise InputError(f"{name} must be that of the target, {found}, got {asked}.")
+    return layers

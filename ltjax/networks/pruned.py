@@ -1,0 +1,63 @@
+"""Pruned layers: which slots there are, what a ticket keeps in them, by how much it errs."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from ltjax.weights.redraw import kept_weights
+
+
+def slots(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(side, n_out, n_in) of every layer: only the first one sees negative inputs."""
+    return [(2 if i == 0 else 1, n_out, n_in) for i, (n_in, n_out) in enumerate(pairwise(sizes))]
+
+
+def block_counts(construction: str, sizes: Sequence[int]) -> list[int]:
+    """Blocks of every layer: one for an input, or one for a weight."""
+    return [n_in if construction == "blocks" else n_in * n_out for n_in, n_out in pairwise(sizes)]
+
+
+def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndarray:
+    """Exact slot errors A W - w of tickets.
+
+    Args:
+        trials: [n], the trial each ticket belongs to.
+        neurons: [n, side, n_out, n_in], the neuron kept in each slot; -1 where it is empty.
+        target: w, [n_out, n_in]. For one output both may lack that axis.
+
+    Returns:
+        float64, shaped like `neurons`; -w where the slot is empty.
+    """
+    target = np.asarray(target, np.float64)
+    layered = neurons.reshape(len(neurons), -1, *np.atleast_2d(target).shape)
+    output, hidden = kept_weights(seed, trials, layered, layer)
+    return np.where(neurons < 0, -target, (output * hidden).reshape(neurons.shape) - target)
+
+
+def mask(neurons, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ticket of a layer as masks of A and W: bool [n_out, width] and [width, n_in].
+
+    Args:
+        neurons: kept neurons, [side, n_out, n_in]; -1 for none.
+    """
+    neurons = np.asarray(neurons)
+    _, output, inputs = np.nonzero(neurons >= 0)
+    kept = neurons[neurons >= 0]
+    keep_output = np.zeros((neurons.shape[1], width), bool)
+    keep_hidden = np.zeros((width, neurons.shape[2]), bool)
+    keep_output[output, kept] = keep_hidden[kept, inputs] = True
+    return keep_output, keep_hidden
+
+
+def active_weights(neurons: Sequence) -> int:
+    """Weights that a ticket keeps, exactly; one W that serves several outputs counts once.
+
+    Args:
+        neurons: of each layer, [side, n_out, n_in]; -1 for none.
+    """
+    # A neuron serves one input, so a kept A and a kept W are each named by few numbers.
+    return sum(
+        len({(o, j) for (_, o, _), j in kept}) + len({(j, i) for (_, _, i), j in kept})
+        for kept in ([(at, j) for at, j in np.ndenumerate(layer) if j >= 0] for layer in neurons)
+    )

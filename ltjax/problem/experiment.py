@@ -1,0 +1,130 @@
+"""What the house asks of an experiment, and where the experiments are found.
+
+An experiment is a folder of its own: a configuration, how it is measured and what is predicted of
+it. The two halves never import each other; only `Experiment` knows both, by name, so that neither
+jax nor scipy comes along before it is used.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from ltjax.errors import InputError
+from ltjax.problem.criterion import Criterion
+
+if TYPE_CHECKING:
+    from ltjax.problem.problem import Problem
+    from ltjax.theory.prediction import Prediction
+
+HOME = {
+    "neuron": "ltjax.experiments.neuron",
+    "network": "ltjax.experiments.network",
+    "features": "ltjax.experiments.features",
+    "imp": "ltjax.experiments.training",
+    "popup": "ltjax.experiments.training",
+}
+
+
+@runtime_checkable
+class Config(Protocol):
+    """Shapes, and what is counted. A frozen dataclass of plain data, so that it survives JSON."""
+
+    width_label: ClassVar[str]  # what the widths of the grid are, with their letter: "width k"
+    trials_per_shard: ClassVar[int]  # that stay together in a shard: a fraction of a second
+
+    @property
+    def neurons_per_width(self) -> int:
+        """Hidden neurons of a layer that a width of the grid stands for, at most."""
+
+    @property
+    def default_rule(self) -> str:
+        """The rule shown where none is asked for."""
+
+    @property
+    def title(self) -> str:
+        """Shapes, for a head line or a panel: "d = 8"."""
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """The events counted, in the order of every count."""
+
+    def check_widths(self, widths: Sequence[int]) -> None:
+        """`InputError` unless these networks can be drawn."""
+
+    def check_target(self, target) -> tuple:
+        """The target as nested tuples of numbers, or `InputError`."""
+
+    def arrays(self, target) -> Any:
+        """A checked target as float64, an array or a tree of them, as `Measured.trial` takes it."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """How a trial is measured: a module, the only half that imports jax."""
+
+    def __hash__(self) -> int: ...
+
+    def lanes(self, config) -> int:
+        """Trials that a device does best side by side."""
+
+    def trial(self, key, target, widths, config) -> Any:
+        """One random network: pure, and jitted by `counting.engine`, whose docstring says more."""
+
+    def check(self, problem: "Problem", trials, *outcome) -> None:
+        """`WrongKernelError` unless the first trials are as the host knows them."""
+
+    def settle(self, problem: "Problem", trials, *outcome) -> tuple[np.ndarray, np.ndarray]:
+        """Brackets of some trials narrowed in float64, on the host."""
+
+
+@runtime_checkable
+class Theory(Protocol):
+    """What is predicted: a module of numpy and scipy."""
+
+    def predict(self, problem: "Problem") -> Mapping[str, "Prediction"]:
+        """Curves or bounds, of those criteria of which something is proved."""
+
+    def lemma(self, problem: "Problem", epsilon: float, delta: float) -> int | None:
+        """The width at which the paper promises success 1 - delta; None for no promise."""
+
+    def facts(self, problem: "Problem") -> list[str]:
+        """Lines on what success means here, beyond the grid."""
+
+    def widths(
+        self, problem: "Problem", criterion: Criterion, epsilon: float, delta: float
+    ) -> tuple[str, str]:
+        """The smallest width, exact or bracketed, and the asymptotic one, as text; - for none."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    config: the type of its configurations, each a `Config`.
+    home: the package of its modules, which are imported when they are first used.
+    measured_by, predicted_by: which of them are its two halves.
+    """
+
+    config: type[Any]
+    home: str
+    measured_by: str = "device"
+    predicted_by: str = "theory"
+
+    @property
+    def measured(self) -> Measured:
+        return cast(Measured, importlib.import_module(f"{self.home}.{self.measured_by}"))
+
+    @property
+    def theory(self) -> Theory:
+        return cast(Theory, importlib.import_module(f"{self.home}.{self.predicted_by}"))
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of a name, or `InputError`."""
+    if name not in HOME:
+        raise InputError(f"experiment must be one of {', '.join(HOME)}, got {name}.")
+    found: Mapping[str, Experiment] = importlib.import_module(HOME[name]).EXPERIMENTS
+    return found[name]

@@ -1,0 +1,46 @@
+"""Weights drawn again by their addresses, on the host."""
+
+import numpy as np
+
+from ltjax.weights import draws
+
+
+def random_layer(seed: int, trials, neurons, n_in: int, n_out: int = 1, layer: int = 0):
+    """Weights of the hidden neurons asked for: A [n, n_out, k] and W [n, k, n_in], float64."""
+    neuron = np.asarray(neurons, np.uint32).reshape(1, -1, 1)
+    keys = _streams(seed, trials, layer)
+    words = [
+        np.stack(draws.word_pair(key, neuron, np.arange(-(-size // 2), dtype=np.uint32)), axis=-1)
+        for key, size in zip(keys, (n_out, n_in), strict=True)
+    ]
+    output, hidden = (
+        draws.uniform(word.reshape(*word.shape[:2], -1)[..., :size]).astype(np.float64)
+        for word, size in zip(words, (n_out, n_in), strict=True)
+    )
+    return np.swapaxes(output, 1, 2), hidden
+
+
+def _streams(seed: int, trials, layer: int):
+    """Keys of the output and of the hidden weights, uint32 [n, 1, 1] each word."""
+    trials = np.asarray(trials, np.uint32).reshape(-1, 1, 1)
+    key = draws.trial_key(np.full_like(trials, seed), trials)
+    return draws.stream(key, layer, draws.OUTPUT), draws.stream(key, layer, draws.HIDDEN)
+
+
+def kept_weights(seed: int, trials, neurons, layer: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A and W of the neurons kept in each slot, drawn again by their addresses.
+
+    Args:
+        trials: [n], the trial each ticket belongs to.
+        neurons: [n, side, n_out, n_in]; those of empty slots, -1, mean nothing.
+
+    Returns:
+        A_oj and W_ji, float64, shaped like `neurons`.
+    """
+    neuron = np.maximum(neurons, 0).astype(np.uint32)
+    n_out, n_in = neuron.shape[2:]
+    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
+    keys = (tuple(word[..., None] for word in key) for key in _streams(seed, trials, layer))
+    words = (draws.word(key, neuron, i) for key, i in zip(keys, index, strict=True))
+    output, hidden = (draws.uniform(word).astype(np.float64) for word in words)
+    return output, hidden

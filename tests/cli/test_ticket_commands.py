@@ -1,0 +1,161 @@
+"""`ltjax ticket` and `ltjax verify`: exit codes, one-line errors, and nothing lost."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltjax.cli import program
+from ltjax.networks import targets
+from ltjax.tickets import archive, pruning, verifying
+from ltjax.tickets.scales import rescale
+
+SIZES = (3, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a network, its ticket, and what the command said of it."""
+    folder = tmp_path_factory.mktemp("tickets")
+    layers = targets.random_target(3, SIZES)
+    np.savez(folder / "net.npz", 2.5 * layers[0], 3.0 * layers[1])
+    np.savez(folder / "other.npz", 2.5 * layers[0], 3.01 * layers[1])
+    return folder
+
+
+@pytest.fixture
+def here(made, monkeypatch):
+    monkeypatch.chdir(made)
+    return made
+
+
+def call(*argv):
+    """The exit code of a command."""
+    try:
+        return program.main(list(argv))
+    except SystemExit as stop:
+        return stop.code
+
+
+def said(capfd):
+    """What was printed, by name, and the one line of an error or none."""
+    out, told = capfd.readouterr()
+    assert told == "" or (told.startswith("ltjax: ") and told.count("\n") == 1), told
+    return dict(line.split(": ", 1) for line in out.splitlines()), told
+
+
+MAKE = ["ticket", "net.npz", "--epsilon", "0.5", "--seed", "3", "--out", "ticket.npz"]
+
+
+def test_a_ticket_is_made_and_verified(here, capfd):
+    assert call(*MAKE) == 0
+    made, told = said(capfd)
+    assert told == ""
+    assert made["verdict"] == "HOLDS"
+    assert float(made["lower bound"]) <= float(made["upper bound"]) <= 0.5
+    assert made["ticket"] == "ticket.npz"
+    assert int(made["active weights"]) <= int(made["active weights, at most"])
+    assert made["weights of the target"] == "20"
+    assert made["bytes of the target in float32"] == "80"
+    first = Path("ticket.npz").read_bytes()
+    assert call("verify", "ticket.npz", "net.npz") == 0
+    again, told = said(capfd)
+    del made["ticket"]
+    assert (again, told) == (made, "")
+    # The same line again writes the same bytes.
+    assert call(*MAKE) == 0
+    assert Path("ticket.npz").read_bytes() == first
+
+
+def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
+    assert call(*MAKE) == 0
+    assert call(*[*MAKE[:-1], "narrow.npz"], "--narrow") == 0
+    said(capfd)
+    assert call("verify", "narrow.npz", "net.npz") == 0
+    assert said(capfd)[0]["verdict"] == "HOLDS"
+    whole, narrow = archive.read("ticket.npz"), archive.read("narrow.npz")
+    (halvings,) = {
+        int(np.log2(a / b) + 0.5) for a, b in zip(whole.blocks, narrow.blocks, strict=True)
+    }
+    assert halvings > 1
+    assert narrow.blocks == tuple(m >> halvings for m in whole.blocks)
+    # What is near in the whole network is near in any narrower one that has it.
+    for many, few, m in zip(whole.ranks, narrow.ranks, narrow.blocks, strict=True):
+        np.testing.assert_array_equal(few[(many >= 0) & (many < m)], many[(many >= 0) & (many < m)])
+    layers = [a for _, a in np.load("net.npz").items()]
+    again = pruning.prune(layers, epsilon=0.5, seed=3, narrow=True)
+    assert archive.to_bytes(again) == Path("narrow.npz").read_bytes()
+    # A half of it is certified no more.
+    half = pruning._search(
+        rescale(layers)[0], np.array([[m >> 1 for m in narrow.blocks]]), 3, "blocks"
+    )
+    halved = {"blocks": tuple(m >> 1 for m in narrow.blocks), "ranks": half[0]}
+    assert verifying.bracket(archive.Ticket(**vars(narrow) | halved), layers, False)[1] > 0.5
+
+
+def test_a_ticket_of_another_network_is_false(here, capfd):
+    assert call(*MAKE) == 0
+    said(capfd)
+    assert call("verify", "ticket.npz", "other.npz") == 1
+    assert "made for another network, not other.npz" in said(capfd)[1]
+
+
+def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capfd):
+    assert call(*MAKE) == 0
+    said(capfd)
+    whole = Path("ticket.npz").read_bytes()
+    for at in range(0, len(whole), 97):
+        Path("torn.npz").write_bytes(whole[:at])
+        assert call("verify", "torn.npz", "net.npz") == 2
+        assert "torn.npz" in said(capfd)[1]
+    ticket = archive.read("ticket.npz")
+    forged = archive.Ticket(**{**vars(ticket), "seed": 4})
+    Path("forged.npz").write_bytes(archive.to_bytes(forged))
+    assert call("verify", "forged.npz", "net.npz") == 1
+    shown, told = said(capfd)
+    assert shown["verdict"] == "REFUTED"
+    assert "forged.npz is refuted at 0.5" in told
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["ticket"], "ticket"),
+        (["ticket", "net.npz"], "--out"),
+        (["ticket", "missing.npz", "--out", "a.npz"], "network cannot be read from missing.npz"),
+        (["ticket", "net.npz", "--out", "a.npy"], "out must end in .npz, got a.npy"),
+        ([*MAKE, "--epsilon", "0"], "epsilon must be positive and finite, got 0"),
+        ([*MAKE, "--epsilon", "nan"], "epsilon must be positive and finite, got nan"),
+        ([*MAKE, "--delta", "1"], "delta must lie strictly between 0 and 1, got 1"),
+        ([*MAKE, "--seed", "-1"], "seed must be at least 0"),
+        ([*MAKE, "--max-width", "0"], "max-width must be between 1 and"),
+        ([*MAKE, "--max-width", "100"], r"max-width must be at least \d+ for epsilon 0.5"),
+        ([*MAKE, "--as-it-is"], "homogeneous: divide the layer and epsilon by"),
+        ([*MAKE, "--last", "tanh"], "tanh"),
+        (["verify", "ticket.npz"], "verify"),
+        (["verify", "missing.npz", "net.npz"], "missing.npz"),
+        (["verify", "net.npz", "net.npz"], "net.npz"),
+        (["curve", "network", "--depth", "0"], "depth must be at least 1, got 0"),
+        (["curve", "network", "--hidden", "0"], "hidden must be between 1 and"),
+        (["curve", "network", "--dim", "-1"], "dim must be between 1 and"),
+        (["curve", "network", "--target", "net.npz"], r"target must satisfy \|\|W\|\| <= 1"),
+        (["curve", "network", "--target", "net.npz", "--dim", "4"], "dim must be that of the tar"),
+        (["curve", "network", "--target", "net.npz", "--depth", "3"], "depth must be that of the"),
+        (["curve", "network", "--target", "net.npz", "--hidden", "7"], "hidden must be that of"),
+        (["curve", "network", "--target", "none.npz"], "target cannot be read from none.npz"),
+        (["curve", "network", "--blocks", "0"], "widths must be between 1 and"),
+        (["curve", "network", "--blocks", "100000000"], "blocks must make at most 1073741824 neur"),
+        (["curve", "network", "--criterion", "l2"], "criterion must be one of .* got l2"),
+        (["curve", "network", "--epsilon", "1.5"], "epsilon must lie strictly between 0 and 1"),
+    ],
+)
+def test_bad_input_is_one_line(here, capfd, argv, message):
+    before = sorted(here.iterdir())
+    assert call(*argv) == 2
+    out, told = capfd.readouterr()
+    assert out == ""
+    assert told.startswith("ltjax: ")
+    assert told.count("\n") == 1
+    assert re.search(message, told), told
+    assert sorted(here.iterdir()) == before

@@ -1,0 +1,606 @@
+"""Tickets of a network of one's own: whatever a file claims is met by the network it masks."""
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from oracles import ball
+from scipy import stats
+
+from ltjax import theory
+from ltjax.errors import InputError
+from ltjax.experiments.network import config
+from ltjax.networks import hypotheses, pruned
+from ltjax.networks.pairs import forward
+from ltjax.system import files
+from ltjax.tickets import archive, pruning, report, verifying
+from ltjax.tickets.scales import rescale
+from ltjax.weights import redraw
+
+ROOT = Path(__file__).parents[2]
+SIZES, EPSILON = (3, 5, 4, 2), 0.3
+CASES = [("blocks", "linear"), ("separate", "relu")]
+
+
+def target(sizes=SIZES, seed=0):
+    """Layers far outside the hypotheses, and one far inside; one weight is 0."""
+    rng = np.random.default_rng(seed)
+    pairs = zip(sizes, sizes[1:], (3.0, 0.2, 1.5), strict=False)
+    layers = [size * rng.uniform(-1, 1, (n_out, n_in)) for n_in, n_out, size in pairs]
+    layers[0][1, 0] = 0.0
+    return layers
+
+
+@pytest.fixture(scope="module", params=CASES, ids="/".join)
+def made(request):
+    """A ticket and its target."""
+    construction, last = request.param
+    layers = target()
+    return pruning.prune(layers, last, epsilon=EPSILON, seed=5, construction=construction), layers
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file.npz"
+
+
+def saved(path, ticket):
+    path.write_bytes(archive.to_bytes(ticket))
+    return path
+
+
+def dense(ticket):
+    """The masked random network, drawn whole, as its layers; without neurons that keep nothing."""
+    layers = []
+    for i, (kept, width) in enumerate(zip(ticket.neurons, ticket.widths, strict=True)):
+        _, n_out, n_in = kept.shape
+        draw = redraw.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
+        keep_output, keep_hidden = pruned.mask(kept, width)
+        hidden, output = draw[1][0] * keep_hidden, draw[0][0] * keep_output
+        some = keep_hidden.any(axis=1)
+        layers += [hidden[some], output[:, some]]
+    return layers
+
+
+def scattered(ticket, seed):
+    """A ticket of positions drawn at random: on either side, some of them empty or named twice."""
+    rng = np.random.default_rng(seed)
+    ranks = [
+        rng.integers(-1, m, kept.shape) for kept, m in zip(ticket.ranks, ticket.blocks, strict=True)
+    ]
+    ranks[0][1, :2] = ranks[0][0, :2]
+    return replace(ticket, ranks=tuple(ranks))
+
+
+# Scales and block sizes.
+
+
+def test_rescaling_fills_the_hypotheses_and_keeps_the_function():
+    layers = target()
+    scaled, scales = rescale(layers)
+    assert max(scales) > 2.0
+    assert min(scales) < 0.5
+    for layer in scaled:
+        assert max(hypotheses.factors(layer)) == pytest.approx(1.0, rel=1e-12)
+    x = ball(3, 100)
+    expected = forward(layers, x)
+    np.testing.assert_allclose(np.prod(scales) * forward(scaled, x), expected, rtol=1e-12)
+    zeros = rescale([np.zeros((2, 3)), np.ones((1, 2))])
+    np.testing.assert_array_equal(zeros[0][0], 0.0)
+    assert zeros[1] == (1.0, pytest.approx(2**0.5))
+
+
+def test_small_layers_are_blown_up_because_their_blocks_shrink():
+    # The last layer is of size 0.2. Divided by 1 instead of its own scale it wastes tolerance.
+    layers = target((6, 8, 3), seed=1)
+    (scaled, scales), epsilon = rescale(layers), 0.1
+    assert scales[1] < 0.6
+    capped = [layer / max(1.0, s) for layer, s in zip(layers, scales, strict=True)]
+    total = np.prod([max(1.0, s) for s in scales])
+    fewer = pruning.block_sizes(scaled, epsilon / np.prod(scales), 0.05)
+    more = pruning.block_sizes(capped, epsilon / total, 0.05)
+    assert all(a < b for a, b in zip(fewer, more, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("construction", config.NETWORK_CONSTRUCTIONS)
+def test_blocks_are_wide_enough_for_the_success_asked(construction):
+    # Each seed fails with probability at most delta: more than `most` failures come with 1e-6.
+    # With four times the epsilon blocks are a quarter, and 9 of 10 fail: `most` or fewer failures
+    # come with less than 1e-6.
+    layers, delta, seeds = target((3, 4, 2), seed=2), 0.2, 50
+    most = stats.binom.isf(1e-6, seeds, delta)
+    assert stats.binom.cdf(most, seeds, 0.9) < 1e-6
+    _, scales = rescale(layers)
+    etas = theory.slot_tolerance("tight", [w.shape for w in layers], 0.2 / np.prod(scales))
+
+    def failures(epsilon):
+        options = {"epsilon": epsilon, "delta": delta, "construction": construction}
+        made = [pruning.prune(layers, seed=seed, **options) for seed in range(seeds)]
+        worst = np.array(
+            [[np.abs(e).max() for e in verifying.errors(t, layers).errors] for t in made]
+        )
+        return np.sum(np.any(worst > etas, axis=1))
+
+    assert failures(0.2) <= most < failures(0.8)
+
+
+@pytest.mark.slow
+def test_the_width_that_would_do_and_the_epsilon_are_told():
+    layers = target()
+    with pytest.raises(InputError) as caught:
+        pruning.prune(layers, epsilon=0.1, max_width=1000)
+    said = re.fullmatch(
+        r"max-width must be at least (\d+) for epsilon 0.1, the hidden neurons that layer 2 needs, "
+        r"got 1000; it would do for epsilon (\S+)\.",
+        str(caught.value),
+    )
+    needed, larger = int(said[1]), float(said[2])
+    assert max(pruning.prune(layers, epsilon=larger, max_width=1000).widths) <= 1000
+    assert max(pruning.prune(layers, epsilon=0.1, max_width=needed).widths) == needed
+    with pytest.raises(InputError, match=f"max-width must be at least {needed}"):
+        pruning.prune(layers, epsilon=0.1, max_width=needed - 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rescaling": False}, r"\|\|W\|\| <= 1, got .* in layer 1; relu is homogeneous"),
+        ({"epsilon": 0.0}, "epsilon must be positive and finite, got 0"),
+        ({"epsilon": np.nan}, "epsilon must be positive and finite, got nan"),
+        ({"delta": 1.0}, "delta must"),
+        ({"seed": -1}, "seed must"),
+        ({"last": "tanh"}, "last must be one of linear, relu, got tanh"),
+        ({"construction": "pooled"}, "constructions must be taken from blocks, separate"),
+        ({"max_width": 0}, "max-width must be between"),
+        ({"layers": [np.full((2, 2), 1e300), np.full((1, 2), 1e300)]}, "that float64 can hold"),
+        ({"layers": [np.ones((1, 3000))]}, "dim must be between 1 and 2048, got 3000"),
+    ],
+)
+def test_unusable_requests(options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        pruning.prune(**{"layers": target(), "epsilon": EPSILON, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_within_the_hypotheses_may_stay_as_it_is():
+    layers, _ = rescale(target())
+    ticket = pruning.prune(layers, epsilon=0.5, rescaling=False)
+    assert ticket.scales == (1.0,) * 3
+    assert verifying.verify(ticket, layers).holds
+
+
+# What a ticket says, and the network it masks.
+
+
+def test_a_ticket_is_a_mask_of_the_construction(made):
+    ticket, _ = made
+    for i, (kept, width) in enumerate(zip(ticket.neurons, ticket.widths, strict=True)):
+        _, n_out, n_in = kept.shape
+        _, [hidden] = redraw.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
+        assert np.mean(kept >= 0) > 0.8
+        for (side, o, q), j in np.ndenumerate(kept):
+            if j >= 0:
+                assert np.sign(hidden[j, q]) == (1, -1)[side]
+                assert j % n_in == q
+                assert ticket.construction == "blocks" or j // n_in % n_out == o
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t, lambda t: scattered(t, 1), lambda t: scattered(t, 2)]
+)
+def test_it_evaluates_as_the_masked_random_network(made, change):
+    ticket = change(made[0])
+    x = ball(3, 300)
+    expected = ticket.scale * forward(dense(ticket), x, ticket.last)
+    size = np.abs(expected).max()
+    assert size > 1e-5
+    np.testing.assert_allclose(verifying.evaluate(ticket, x), expected, atol=1e-14 * size)
+
+
+def test_slots_that_lie_about_their_side_are_seen_through(made):
+    # Slot by slot, as if each neuron acted on the side that names it, is another network.
+    ticket = scattered(made[0], 1)
+    for i, matrix in enumerate(verifying.effective(ticket)):
+        kept = ticket.neurons[i]
+        [believed] = pruned.ticket_errors(ticket.seed, [0], kept[None], 0 * matrix[0], i)
+        assert np.mean(believed != matrix) > 0.2
+
+
+def test_its_errors_are_those_of_its_slots(made):
+    ticket, layers = made
+    pair = verifying.errors(ticket, layers)
+    for i, kept in enumerate(ticket.neurons):
+        expected = pruned.ticket_errors(ticket.seed, [0], kept[None], pair.weights[i], i)
+        np.testing.assert_array_equal(pair.errors[i], expected)
+
+
+def gap(ticket, layers, n=20_000):
+    """The largest error of the masked network at n points of the sphere."""
+    x = ball(3, n)
+    found = ticket.scale * forward(dense(ticket), x, ticket.last)
+    return np.linalg.norm(found - forward(layers, x, ticket.last), axis=1).max()
+
+
+def test_the_bracket_holds_the_error_of_the_masked_network(made):
+    ticket, layers = made
+    lower, upper = verifying.bracket(ticket, layers)
+    assert gap(ticket, layers) <= upper <= EPSILON
+    # Bounds of half the size, and bounds of another ticket, would be caught.
+    assert 0.5 * upper < gap(ticket, layers)
+    assert gap(scattered(ticket, 9), layers) > upper
+    assert 0.5 * gap(ticket, layers) <= lower <= upper
+    assert verifying.bracket(ticket, layers, lower=False) == (0.0, upper)
+
+
+def test_whatever_positions_a_ticket_claims_they_are_certified_as_they_act(made):
+    for seed in range(5):
+        ticket = scattered(made[0], seed)
+        lower, upper = verifying.bracket(ticket, made[1])
+        assert gap(ticket, made[1], 2000) <= upper
+        assert lower <= upper
+
+
+def test_a_neuron_acts_on_its_own_side_whichever_slot_names_it(made):
+    ticket, _ = made
+    turned = replace(ticket, ranks=(ticket.ranks[0][::-1], *ticket.ranks[1:]))
+    for one, other in zip(verifying.effective(turned), verifying.effective(ticket), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_ticket_holds(made):
+    ticket, layers = made
+    verdict = verifying.verify(ticket, layers)
+    assert (verdict.belongs, verdict.holds, verdict.word) == (True, True, "HOLDS")
+    assert (verdict.lower, verdict.epsilon) == (0.0, EPSILON)
+    assert verifying.verify(ticket, layers, lower=True).lower > 0.0
+
+
+def test_an_epsilon_inside_the_bracket_is_not_certified_without_a_search(made):
+    ticket, layers = made
+    low, high = verifying.bracket(ticket, layers)
+    for epsilon, word in (
+        (0.9 * low, "REFUTED"),
+        ((low + high) / 2, "NOT CERTIFIED"),
+        (high, "HOLDS"),
+    ):
+        claimed = replace(ticket, epsilon=epsilon)
+        # At once, by norms, from below; a search would come then.
+        *_, verdict = islice(verifying.verdicts(claimed, layers, lower=True), 3)
+        assert (verdict.word, verdict.holds) == (word, word == "HOLDS")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: {"seed": t.seed + 1},
+        lambda t: {"ranks": scattered(t, 3).ranks},
+        lambda t: {"ranks": (*t.ranks[:2], np.full_like(t.ranks[2], -1))},
+        lambda t: {"construction": {"blocks": "separate", "separate": "blocks"}[t.construction]},
+        lambda t: {"epsilon": 1e-3 * t.epsilon},
+    ],
+    ids=["seed", "positions", "emptied", "construction", "epsilon"],
+)
+def test_a_changed_ticket_is_refuted_even_if_it_is_sealed_again(made, path, change):
+    ticket, layers = made
+    verdict = verifying.verify(archive.read(saved(path, replace(ticket, **change(ticket)))), layers)
+    assert verdict.belongs
+    assert verdict.word == "REFUTED"
+    assert not verdict.holds
+
+
+def test_a_ticket_belongs_to_one_target(made):
+    ticket, layers = made
+    others = {
+        "weight": [*layers[:2], np.nextafter(layers[2], 9.0)],
+        "shape": [*layers[:2], layers[2][:1]],
+        "depth": layers[:2],
+    }
+    for other in others.values():
+        verdict = verifying.verify(ticket, other)
+        assert (verdict.belongs, verdict.holds, verdict.upper) == (False, False, np.inf)
+    ending = {"linear": "relu", "relu": "linear"}[ticket.last]
+    assert not verifying.verify(replace(ticket, last=ending), layers).belongs
+    assert verifying.verify(ticket, [layer.copy(order="F") for layer in layers]).holds
+
+
+def test_scales_that_are_none_of_the_target_are_refused(made):
+    ticket, layers = made
+    first, second, third = ticket.scales
+    for scales, message in {
+        (1e-308, 1e8, 1e300): "target / scales must be finite",
+        (0.5 * first, second, third): "target / scales must satisfy",
+        (2.0 * first, second, third): f"scales must be at most 1, .* in layer 1, got {2.0 * first}",
+        (first, 1.0 + 1e-9, third): r"scales must be at most 1, .* in layer 2, got 1\.000000001",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            verifying.verify(replace(ticket, scales=scales), layers)
+    # Up to 1 a small layer may keep its size.
+    assert verifying.verify(replace(ticket, scales=(first, 1.0, third)), layers).belongs
+
+
+# The report.
+
+
+def test_the_report(made):
+    ticket, layers = made
+    verdict = verifying.verify(ticket, layers, lower=True)
+    text = report.report(ticket, layers, verdict)
+    said = dict(line.split(": ", 1) for line in text.splitlines())
+    number = lambda name: float(said[name].split()[0].replace(",", ""))
+    assert text.isascii()
+    assert said["verdict"] == "HOLDS"
+    assert number("lower bound") == pytest.approx(verdict.lower, rel=1e-5)
+    assert number("upper bound") == pytest.approx(verdict.upper, rel=1e-5)
+    assert number("epsilon / scale") == pytest.approx(EPSILON / np.prod(ticket.scales), rel=1e-5)
+    pairs = zip(SIZES, SIZES[1:], ticket.widths, strict=False)
+    assert number("random weights") == sum(width * (a + b) for a, b, width in pairs)
+    assert number("active weights") == sum(map(np.count_nonzero, dense(ticket)))
+    assert number("active weights") <= number("active weights, at most") == 4 * 15 + 2 * (20 + 8)
+    assert number("weights of the target") == 15 + 20 + 8 - 1
+    assert number("bytes") == len(archive.to_bytes(ticket))
+    assert number("bytes of the target in float32") == 4 * 43
+    bits = report.coarsest_grid(ticket, layers)
+    assert number("bytes of the target on a grid") == np.ceil(bits * 43 / 8)
+    empty = replace(ticket, ranks=tuple(np.full_like(r, -1) for r in ticket.ranks))
+    refuted = verifying.verify(empty, layers)
+    assert report.report(empty, layers, refuted).startswith("verdict: REFUTED\n")
+
+
+def test_a_grid_of_fewer_bits_is_not_certified():
+    # One layer of one output: the error of the grid is the length of the rounding errors.
+    layers = [np.array([[1.0, 0.4, -0.3]])]
+    ticket = pruning.prune(layers, epsilon=0.12)
+    # 2 bits, steps of 1:   (0, 0.4, 0.3), length 0.5
+    # 3 bits, steps of 1/3: (0, 0.0667, 0.0333), length 0.0745
+    assert report.coarsest_grid(ticket, layers) == 3
+    assert report.coarsest_grid(replace(ticket, epsilon=0.0745), layers) > 3
+    assert report.coarsest_grid(replace(ticket, epsilon=0.51), layers) == 2
+    assert report.coarsest_grid(replace(ticket, epsilon=1e-30), layers) is None
+
+
+# The file.
+
+
+def forge(path, ticket, kept=None, **changes):
+    """A file as the format page describes it, written without the code under test, resealed."""
+    names = {f.name: getattr(ticket, f.name) for f in fields(ticket) if f.name != "ranks"} | changes
+    names = {name: value for name, value in names.items() if value is not None}
+    if kept is None:
+        bits = "".join(
+            format(rank + 1, f"0{m.bit_length()}b")[::-1]
+            for ranks, m in zip(ticket.ranks, ticket.blocks, strict=True)
+            for rank in ranks.ravel()
+        )
+        bits += "0" * (-len(bits) % 8)
+        kept = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    seal = hashlib.sha256(json.dumps(names).encode() + kept).hexdigest()
+    header = {"format": names.pop("format", "ltjax-ticket/1"), **names, "digest": seal}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    np.savez(path, header=np.frombuffer(text, np.uint8), kept=np.frombuffer(kept, np.uint8))
+    return path
+
+
+def test_round_trip(made, path):
+    ticket, _ = made
+    read = archive.read(saved(path, ticket))
+    for field in fields(ticket):
+        np.testing.assert_equal(getattr(read, field.name), getattr(ticket, field.name))
+    for one, other in zip(read.neurons, ticket.neurons, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_is_that_of_the_format_page(made, path):
+    ticket, _ = made
+    assert forge(path, ticket).read_bytes() == archive.to_bytes(ticket)
+    # Of 15 x 2, 20 and 8 slots, each in as many bits as its block size has.
+    bits = sum(n * m.bit_length() for n, m in zip((30, 20, 8), ticket.blocks, strict=True))
+    assert len(np.load(path)["kept"]) == -(-bits // 8)
+
+
+def test_an_edited_file_is_refused(made, path):
+    whole = archive.to_bytes(made[0])
+    for old, new in ((b'"seed":5', b'"seed":6'), (b'"epsilon":0.3', b'"epsilon":0.4')):
+        parts = dict(np.load(io.BytesIO(whole)))
+        parts["header"] = np.frombuffer(parts["header"].tobytes().replace(old, new), np.uint8)
+        np.savez(path, **parts)
+        with pytest.raises(InputError, match="was edited or damaged, its digest does not fit"):
+            archive.read(path)
+    parts = dict(np.load(io.BytesIO(whole)))
+    parts["kept"][3] ^= 4
+    np.savez(path, **parts)
+    with pytest.raises(InputError, match="was edited or damaged, its digest does not fit"):
+        archive.read(path)
+
+
+def test_damage_is_never_read(made, path):
+    ticket, _ = made
+    whole, rng = archive.to_bytes(ticket), np.random.default_rng(4)
+    for at in rng.choice(len(whole), 300, replace=False):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            # What can be read still is of the archive, and not of the ticket.
+            assert archive.to_bytes(archive.read(path)) == whole
+    for cut in range(0, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match=r"whole \.npz file"):
+            archive.read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**32}, "seed must be at least 0"),
+        ({"seed": 1.5}, "seed must be of type int, got 1.5"),
+        ({"seed": True}, "seed must be of type int, got True"),
+        ({"seed": None}, "holds no ticket"),
+        ({"sizes": []}, "holds no ticket"),
+        ({"sizes": [3, 5, 4, 0]}, "outputs must be between"),
+        ({"sizes": [3, 5, 4]}, "holds no ticket"),
+        ({"sizes": [4, 5, 4, 2]}, "holds no ticket"),
+        ({"sizes": "3542"}, "holds no ticket"),
+        ({"last": "tanh"}, "last must be one of"),
+        ({"construction": "pooled"}, "constructions must be taken from"),
+        ({"scales": [1.0, 1.0]}, "scales and blocks must be 3 numbers each"),
+        ({"scales": [-1.0, -1.0, 1.0]}, "scales must be positive and finite"),
+        ({"scales": [1.0, 1.0, np.nan]}, "scales must be positive and finite"),
+        ({"scales": [1e300, 1e300, 1.0]}, "scales must have a product between 1e-300"),
+        ({"scales": ["1", 1.0, 1.0]}, "holds no ticket"),
+        ({"blocks": [2**40] * 3}, "holds no ticket"),
+        ({"epsilon": 0.0}, "epsilon must be positive and finite, got 0"),
+        ({"epsilon": np.inf}, "epsilon must be positive and finite, got inf"),
+        ({"epsilon": "1"}, "epsilon must be of type float"),
+        ({"target": 5}, "target must be of type str"),
+        ({"extra": 1}, "holds no ticket"),
+        ({"kept": b""}, "holds no ticket"),
+        ({"format": "ltjax-ticket/2"}, "must be a file of format ltjax-ticket/1"),
+    ],
+)
+def test_values_that_no_ticket_has(made, path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        archive.read(forge(path, made[0], **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_positions_beyond_their_block_are_refused(made, path):
+    ticket, _ = made
+    last = int(max(ranks.max() for ranks in ticket.ranks[:1]))
+    fewer = (last, *ticket.blocks[1:])
+    assert last.bit_length() == ticket.blocks[0].bit_length()
+    with pytest.raises(InputError, match=f"ranks must lie below the block size {last}, got {last}"):
+        archive.read(forge(path, ticket, blocks=fewer))
+
+
+def test_more_bytes_than_a_ticket_has_are_refused(made, path):
+    parts = np.load(forge(path, made[0]))
+    longer = parts["kept"].tobytes() + b"\0"
+    with pytest.raises(InputError, match="holds no ticket"):
+        archive.read(forge(path, made[0], kept=longer))
+
+
+def test_files_that_are_no_ticket(made, path, tmp_path):
+    for place, message in {"": "is a directory", "none": "No such file"}.items():
+        with pytest.raises(InputError, match=message):
+            archive.read(tmp_path / place)
+    np.savez(path, *made[1])
+    with pytest.raises(InputError, match=r"format ltjax-ticket/1, got .*file\.npz"):
+        archive.read(path)
+    for text in (b"", b"[]", b"[" * 10**5, b'{"format":"ltjax-ticket/1"}', b"\xff"):
+        np.savez(path, header=np.frombuffer(text, np.uint8), kept=np.zeros(3, np.uint8))
+        with pytest.raises(InputError, match="format ltjax-ticket/1"):
+            archive.read(path)
+
+
+def test_reading_a_ticket_does_not_import_jax():
+    code = "import sys, ltjax.tickets.archive; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+# Networks from a file.
+
+
+def test_a_network_is_read_in_the_order_of_its_file(path):
+    first, second = np.arange(6, dtype=np.float32).reshape(2, 3) / 7, np.array([[1, -2]])
+    np.savez_compressed(path, z=first, a=second)
+    layers = files.read_network(path, "target")
+    assert [layer.dtype for layer in layers] == [np.float64] * 2
+    np.testing.assert_array_equal(layers[0], first.astype(np.float64))
+    np.testing.assert_array_equal(layers[1], second)
+    np.savez(path, *layers)
+    np.testing.assert_equal(files.read_network(path, "target"), layers)
+
+
+GOOD = np.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "must hold a weight matrix a layer, got no arrays"),
+        ({"a": np.zeros((0, 3))}, r"must hold matrices \[out, in\], got shape \[0, 3\] in a"),
+        ({"a": np.ones((2, 3, 3))}, r"got shape \[2, 3, 3\] in a"),
+        ({"a": np.float64(3)}, r"got shape \[\] in a"),
+        ({"a": GOOD, "b": np.ones(2)}, "must have no biases, .*, got the vector b: leave it out"),
+        ({"a": GOOD, "b": GOOD}, "must chain, .*: a has 2 outputs, b has 3 inputs"),
+        ({"a": GOOD, "b": np.array([[1, np.nan]])}, "must be finite, got nan in b"),
+        ({"a": -np.inf * GOOD}, "must be finite, got -inf in a"),
+        ({"a": GOOD + 1j}, "must be real numbers, got complex128 in a"),
+        ({"a": np.array([["1.5", "2"]])}, "must be real numbers, got <U3 in a"),
+        ({"a": GOOD > 0}, "must be real numbers, got bool in a"),
+    ],
+)
+def test_arrays_that_make_no_network(path, arrays, message):
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=f"^target .*{message}") as caught:
+        files.read_network(path, "target")
+    assert "\n" not in str(caught.value)
+
+
+class Payload:
+    """Whoever unpickles this, creates a file."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("executed"),)
+
+
+def test_nothing_in_a_file_is_executed(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez(path, a=np.array([[Payload()]], object))
+    with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
+        files.read_network(path, "target")
+    assert not Path("executed").exists()
+    with np.load(path, allow_pickle=True) as loose:
+        assert loose["a"] is not None  # the payload works
+    assert Path("executed").exists()
+
+
+def test_torn_and_foreign_files_are_no_network(path, tmp_path):
+    np.savez(path, GOOD, np.ones((1, 2)))
+    whole = path.read_bytes()
+    foreign = [b"", b"no zip", whole[:-1], whole[1:], whole[: len(whole) // 2]]
+    buffer = io.BytesIO()
+    np.save(buffer, GOOD)
+    for data in [*foreign, buffer.getvalue(), whole.replace(b"\x93NUMPY", b"\x94NUMPY")]:
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
+            files.read_network(path, "target")
+    for place, message in {"": "is a directory", "none": "No such file"}.items():
+        with pytest.raises(InputError, match=message):
+            files.read_network(tmp_path / place, "target")
+
+
+# The target that comes with the package.
+
+
+@pytest.mark.slow
+def test_the_digits(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import digits_target
+
+    monkeypatch.setattr(digits_target, "STEPS", 300)
+    with jax.numpy_dtype_promotion("standard"):  # Adam counts its steps in integers
+        digits_target.main(["--out", str(tmp_path / "digits.npz")])
+    layers = files.read_network(tmp_path / "digits.npz", "target")
+    assert [layer.shape for layer in layers] == [(32, 64), (10, 32)]
+    saved(path, pruning.prune(layers, epsilon=1.0))
+    capsys.readouterr()
+    digits_target.main(["--out", str(tmp_path / "digits.npz"), "--check", str(path)])
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    target, ticket = (float(words[-1]) for words in said[:2])
+    assert target > 0.9
+    assert abs(target - ticket) < 0.01
+    # The ticket is within 1 of the target, and much nearer as it turns out.
+    assert int(said[2][3]) >= 355
