@@ -142,7 +142,8 @@ def test_a_curve_of_the_tree_alone_is_told_and_keeps_its_proved_bound(tmp_path, 
     assert "separate/tree" in capsys.readouterr().out
     tally = ltjax.load([out])
     (criterion,), ((name, bound),) = tally.problem.criteria, ltjax.predict(tally.problem).items()
-    assert criterion.name == name == "separate/tree" and not criterion.monotone
+    assert criterion.name == name == "separate/tree"
+    assert not criterion.monotone
     np.testing.assert_array_equal(tally.certified + tally.refuted, TRIALS)
     assert bound.kind == "lower"
     _, high = intervals.clopper_pearson(tally.certified[0], TRIALS, 1e-6)
