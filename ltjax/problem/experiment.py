@@ -25,6 +25,7 @@ HOME = {
     "features": "ltjax.experiments.features",
     "imp": "ltjax.experiments.training",
     "popup": "ltjax.experiments.training",
+    "own": "ltjax.experiments.own",
 }
 
 
@@ -32,8 +33,11 @@ HOME = {
 class Config(Protocol):
     """Shapes, and what is counted. A frozen dataclass of plain data, so that it survives JSON."""
 
-    width_label: ClassVar[str]  # what the widths of the grid are, with their letter: "width k"
     trials_per_shard: ClassVar[int]  # that stay together in a shard: a fraction of a second
+
+    @property
+    def width_label(self) -> str:
+        """What the widths of the grid are, with their letter: "width k"."""
 
     @property
     def neurons_per_width(self) -> int:

@@ -9,7 +9,7 @@ is open there, because the grid of widths ended first, or because a logarithm ha
 point is estimated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,8 +22,9 @@ from matplotlib.ticker import NullLocator
 from ltjax.counting import intervals
 from ltjax.counting.intervals import Numbers
 from ltjax.errors import InputError
-from ltjax.results import styles
-from ltjax.results.estimates import LEVEL
+from ltjax.problem.problem import Problem
+from ltjax.results import estimates, styles
+from ltjax.results.estimates import LEVEL, Series
 from ltjax.results.success_figure import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose, house
 
 POINTS = ("measured", "spread", "estimated")  # kinds that are points, and no lines
@@ -128,6 +129,39 @@ def measured(label: str, x: Numbers, found: Sequence[intervals.WidthInterval]) -
         np.float64,
     ).T
     return Line(label=label, kind="measured", x=np.asarray(x, np.float64), y=y, low=low, high=high)
+
+
+def needed_lines(
+    series: Sequence[Series],
+    criterion: str,
+    delta: float,
+    x: Callable[[Problem, float], float],
+    group: Callable[[Problem, float], object],
+) -> list[Line]:
+    """The width that is needed, one line a group and epsilon, as measured and as the lemma has it.
+
+    Args:
+        x, group: functions of a problem and one of its epsilons; where x is the epsilon, all
+            epsilons make one line.
+    """
+    points: dict[str, list[tuple[float, intervals.WidthInterval, float | None]]] = {}
+    for one in series:
+        problem = one.tally.problem
+        needed = estimates.needed(one, criterion, delta)
+        for epsilon, width in zip(one.epsilons, needed, strict=True):
+            place, label = x(problem, epsilon), f"{group(problem, epsilon)}"
+            if place != epsilon:
+                label = f"{label}, epsilon {epsilon:g}".removeprefix(", ")
+            points.setdefault(label, []).append((place, width, one.lemma.get(epsilon)))
+    lines = []
+    for label, found in points.items():
+        ascending = sorted(found, key=lambda point: point[0])
+        places = [place for place, _, _ in ascending]
+        lines.append(measured(label, places, [width for _, width, _ in ascending]))
+        promised = [width for _, _, width in ascending if width is not None]
+        if len(promised) == len(places):
+            lines.append(law(label, "lemma", places, promised))
+    return lines
 
 
 def chart(panels: Sequence[Panel], caption: str) -> Figure:

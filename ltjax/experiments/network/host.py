@@ -120,7 +120,7 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points, err
         if rule in SUPREMA and len(n):
             at = problem.config.constructions.index(construction)
             pair = pair_of(problem, trials[n], neurons[n, at, k])
-            ends = _bracket(pair, points[n, at, k], upper[n, c, k], epsilons, rule)
+            ends = bracket(pair, points[n, at, k], upper[n, c, k], epsilons, rule)
             lower[n, c, k], upper[n, c, k] = ends
         elif rule not in SUPREMA:
             for i, j in zip(n, k, strict=True):
@@ -129,7 +129,7 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points, err
     return lower, upper
 
 
-def _bracket(pair, points, upper, epsilons, rule):
+def bracket(pair, points, upper, epsilons, rule):
     """Bounds [n] on suprema, from what is cheap to what is dear, as long as an epsilon is open.
 
     First the points in hand, then the certificate, then the ascent; by rule tree then relaxations
