@@ -1,8 +1,9 @@
 """Bounds on the supremum of the difference of two networks, from both sides.
 
-pair = ltjax.supnorm.Pair(weights, errors)              # f, and n networks g = f + errors
-ladder = ltjax.supnorm.of_inputs(dim) + (my_bound,)     # from the cheapest to the most expensive
-lower, upper = ltjax.supnorm.narrow(pair, [0.0], [float("inf")], [0.1], ladder)
+A pair is a target f and n networks g, as `Pair(weights, errors)`; with a bound of one's own,
+
+    ladder = (*ltjax.supnorm.of_inputs(dim), mine)
+    lower, upper = ltjax.supnorm.narrow(pair, [0.0], [math.inf], epsilons, ladder)
 """
 
 from ltjax.system import devices  # noqa: F401  first: it says which setting keeps jax from starting
