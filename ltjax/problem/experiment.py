@@ -136,7 +136,8 @@ class Experiment:
         """
         if name in HOME:
             raise InputError(f"name must not be one of ltjax's, {', '.join(HOME)}, got {name}.")
-        for half, kind in ((self.measured, Measured), (self.theory, Theory)):
+        halves = (self.measured_by, Measured), (self.predicted_by, Theory)
+        for half, kind in ((self._half(half), kind) for half, kind in halves):
             lacking = [part for part in vars(kind) if part[0] != "_" and not hasattr(half, part)]
             if lacking:
                 raise InputError(f"experiment {name} must have {', '.join(lacking)}, got none.")

@@ -71,7 +71,7 @@ def log_success(success: np.ndarray, failure: np.ndarray) -> np.ndarray:
         return np.where(failure < 0.5, np.log1p(-np.minimum(failure, 0.5)), np.log(success))
 
 
-def blocks(
+def blocks_odds(
     weights: Numbers, eta: float, width: Numbers, match: Match = product.match_probability
 ) -> Odds:
     """P(every slot is met) = prod_i S_i(m_i), over the active coordinates.
@@ -113,8 +113,8 @@ def blocks_l2(weights: Numbers, epsilon: float, width: Numbers) -> tuple[np.ndar
     sizes = block_sizes(len(weights), widths)[..., used]
     if np.sum(t * t) <= epsilon**2:
         return np.ones(widths.shape), np.ones(widths.shape)
-    lower = np.array(blocks(weights, epsilon / np.sqrt(len(t)), widths).success)
-    upper = np.array(blocks(weights, epsilon, widths).success)
+    lower = np.array(blocks_odds(weights, epsilon / np.sqrt(len(t)), widths).success)
+    upper = np.array(blocks_odds(weights, epsilon, widths).success)
     n, laws = CELLS * len(t), {}
     grid = np.sqrt(np.arange(n + len(t)) / n) * epsilon
     for value in np.unique(t):

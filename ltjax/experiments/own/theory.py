@@ -56,7 +56,7 @@ def _neuron(problem: Problem[Own], law: Law) -> Curves:
     for measure in ("slides", "tight"):
         etas = [theory.tolerance(measure, dim, epsilon) for epsilon in epsilons]
         match = law.match_probability
-        odds = [partition.blocks(target, eta, ks, match).success for eta in etas]
+        odds = [partition.blocks_odds(target, eta, ks, match).success for eta in etas]
         success = np.stack(odds, axis=-1)
         curves[f"nearest/{measure}"] = "exact", success, success
     lower = curves["nearest/tight"][1]  # sup is at most l2, and l2 at most tight
