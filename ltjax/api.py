@@ -1,10 +1,11 @@
 """What one does with a problem, from Python: `run`, `until`, `predict`, `table`, `plot`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ltjax.counting.tally import Batch, Memory, Tally
 from ltjax.errors import InputError
 from ltjax.problem.experiment import experiment
 from ltjax.problem.problem import Problem
-from ltjax.results import tables
+from ltjax.results import tables, words
 from ltjax.results.estimates import Series
 from ltjax.system import files
 from ltjax.system.files import FilePath
@@ -89,6 +90,35 @@ def run(
         return log.tally
 
 
+def sweep(
+    problems: Iterable[Problem],
+    folder: FilePath | None = None,
+    trials: int = 2_000,
+    watch: Callable[[Problem, Tally], None] = lambda problem, tally: None,
+    **options: Any,
+) -> list[Tally]:
+    """Run many problems, each into a record of its own; a killed sweep goes on where it was.
+
+    Args:
+        problems: as of `run`, in any number; all of them are made before the first is run.
+        folder: of the records, named by experiment and problem; None keeps none.
+        trials: number of random networks of each.
+        watch: called with each problem and its counts, once it is run.
+        options: of `run`: until, seconds, memory, device.
+
+    Returns:
+        Their counts, in the order of the problems. `plot` draws them as curves in one figure,
+        `plot_widths` the widths they need against what tells them apart.
+    """
+    tallies = []
+    for problem in list(problems):
+        name = f"{problem.experiment}-{problem.digest()}.jsonl"
+        out = None if folder is None else Path(folder) / name
+        tallies.append(run(problem, trials, out, **options))
+        watch(problem, tallies[-1])
+    return tallies
+
+
 @np.errstate(under="ignore")
 def until(
     problem: Problem,
@@ -98,8 +128,13 @@ def until(
 ) -> plans.Until:
     """The rule that stops at whichever of the two comes first; see `plans.until`.
 
-    By default it watches the main criterion at the smallest epsilon and the width whose predicted
-    success is nearest to 1/2, where intervals are widest.
+    Args:
+        problem: whose trials are stopped.
+        half_width: of the anytime 95 % interval, between 0 and 0.5.
+        failures: trials refuted, at least 1.
+        at: (criterion, width, epsilon) that is watched; by default the main criterion, the smallest
+            epsilon and the width whose predicted success is nearest to 1/2, where intervals are
+            widest.
     """
     if at is None:
         name, epsilon = chosen(problem, None)[0], problem.grid.epsilons[-1]
@@ -140,9 +175,11 @@ def table(
     """Success by width beside its prediction, and the width needed for 1 - delta, as text.
 
     Args:
+        tally: from `run` or `load`.
         criterion: a rule (slides, tight, l2, sup) or one criterion, as blocks/tight; by default
             tight of a neuron, sup of a network.
         every: all widths instead of a readable handful.
+        delta: failure probability for which the needed width is told.
     """
     return tables.table(series(tally, delta=delta), chosen(tally.problem, criterion), every, delta)
 
@@ -155,7 +192,15 @@ def plot(
     labels: Sequence[str] = (),
     delta: float = DELTA,
 ) -> None:
-    """Draw success against width, a panel for each construction, to a .pdf, .svg or .png file."""
+    """Draw success against width, a panel for each construction.
+
+    Args:
+        tallies: one or several, from `run` or `load`.
+        out: .pdf, .svg or .png file.
+        criterion: as of `table`; one that all of them count.
+        labels: names of the records, where there are several; numbers by default.
+        delta: failure probability of the lemma's widths.
+    """
     tallies = [tallies] if isinstance(tallies, Tally) else list(tallies)
     labels = list(labels) or [str(i + 1) for i in range(len(tallies))]
     criteria = [chosen(tally.problem, criterion) for tally in tallies]
@@ -169,6 +214,66 @@ def plot(
     drawn = [series(*pair, delta) for pair in zip(tallies, labels, strict=True)]
     picture = success_figure.figure(drawn, common, delta=delta, note=f"ltjax {ltjax.__version__}")
     files.write_atomic(out, success_figure.render(picture, Path(out).suffix))
+
+
+@np.errstate(under="ignore")
+def plot_widths(
+    tallies: Sequence[Tally],
+    out: FilePath,
+    x: str | Callable[[Problem], float] = "dim",
+    group: str | Callable[[Problem], object] | None = None,
+    criterion: str | None = None,
+    delta: float = DELTA,
+) -> None:
+    """Draw the width needed for success 1 - delta against a number of the problem.
+
+    Args:
+        tallies: of many problems, from `sweep` or `load`.
+        out: .pdf, .svg or .png file.
+        x: what tells the problems apart: a field of their configurations, "epsilon" for each of
+            their epsilons, or a function of a problem.
+        group: what makes one line of several records: the same, and None for one line.
+        criterion: as of `table`; one panel for each construction.
+        delta: failure probability.
+    """
+    if not tallies:
+        raise InputError("tallies must hold at least one record, got none.")
+    from ltjax.results import line_figure, success_figure  # the only way to matplotlib
+
+    names = chosen(tallies[0].problem, criterion)
+    drawn = [series(tally, str(i + 1), delta) for i, tally in enumerate(tallies)]
+    ylabel = f"{tallies[0].problem.config.width_label} for success {1 - delta:g}"
+    xlabel = x if isinstance(x, str) else getattr(x, "__name__", "x")
+    panels = [
+        line_figure.Panel(
+            title=name.split("/")[0],
+            xlabel=xlabel,
+            ylabel=ylabel,
+            lines=line_figure.needed_lines(drawn, name, delta, _reader(x), _reader(group)),
+        )
+        for name in names
+    ]
+    caption = f"{words.sources(drawn)} ltjax {ltjax.__version__}"
+    picture = line_figure.chart(panels, caption)
+    files.write_atomic(out, success_figure.render(picture, Path(out).suffix))
+
+
+def _reader(what: str | Callable | None) -> Callable[[Problem, float], Any]:
+    """A function of a problem and one of its epsilons, from what `plot_widths` is told."""
+    if what is None:
+        return lambda problem, epsilon: ""
+    if what == "epsilon":
+        return lambda problem, epsilon: epsilon
+    if isinstance(what, str):
+        return lambda problem, epsilon: _field(problem, what)
+    return lambda problem, epsilon: what(problem)
+
+
+def _field(problem: Problem, name: str) -> Any:
+    config = problem.config
+    if not hasattr(config, name):
+        raise InputError(f"x and group must be fields of the configuration, got {name}.")
+    return getattr(config, name)
 
 
 def chosen(problem: Problem, criterion: str | None) -> list[str]:

@@ -87,7 +87,7 @@ def lines(x, shapes, series):
         "asymptotic": [theory.asymptotic_block("tight", s, EPSILON, DELTA) for s in shapes],
         "lemma": [theory.network_lemma_block(sizes, EPSILON, DELTA) for sizes in shapes],
     }
-    return drawn + [line_figure.law("tight", kind, x, y) for kind, y in derived.items()]
+    return drawn + [line_figure.derived("tight", kind, x, y) for kind, y in derived.items()]
 
 
 def fitted(drawn):
@@ -98,10 +98,10 @@ def fitted(drawn):
         if line.kind == "measured":
             words.append(f"{line.label} {fit.exponent:.2f} ({fit.low:.2f} to {fit.high:.2f})")
             laws.append(
-                line_figure.law(line.label, "fitted", line.x, fit.scale * line.x**fit.exponent)
+                line_figure.derived(line.label, "fitted", line.x, fit.scale * line.x**fit.exponent)
             )
         else:
-            words.append(f"{line_figure.KINDS[line.kind].meaning} {fit.exponent:.2f}")
+            words.append(f"{line_figure.LINE_STYLES[line.kind].meaning} {fit.exponent:.2f}")
     return laws, ", ".join(words)
 
 

@@ -54,7 +54,7 @@ def lines(construction, dim, one):
         "asymptotic": [many * theory.leading_width("tight", dim, e, DELTA) for e in EPSILONS],
         "lemma": [theory.lemma_width(dim, e, DELTA) for e in EPSILONS],
     }
-    laws = [line_figure.law(f"d = {dim}", name, EPSILONS, y) for name, y in derived.items()]
+    laws = [line_figure.derived(f"d = {dim}", name, EPSILONS, y) for name, y in derived.items()]
     return [line_figure.measured(f"d = {dim}", EPSILONS, found), *laws]
 
 

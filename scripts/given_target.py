@@ -80,7 +80,7 @@ def panel(found):
         )
         lines += [
             line_figure.spread(name, blocks, high),
-            line_figure.law(name, "bound", blocks, np.median(low, axis=1)),
+            line_figure.derived(name, "bound", blocks, np.median(low, axis=1)),
         ]
     axes = {"xlabel": "block size m", "ylabel": "error over the unit ball", "apart": 1.06}
     return line_figure.Panel(title="a given target 8-8-1", lines=lines, **axes)

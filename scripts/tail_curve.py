@@ -59,11 +59,11 @@ def lines(construction, dim, args):
     drawn = [line_figure.Line(label=label, kind="measured", **points)]
     drawn.append(line_figure.estimated(label, x, odds.failure, odds.error))
     if construction == "blocks" or dim != RANDOM:
-        law = {"blocks": theory.blocks, "shared": theory.shared}[construction]
-        drawn.append(line_figure.law(label, "exact", x, law(weights, eta, widths).failure))
+        law = {"blocks": theory.blocks_odds, "shared": theory.shared_odds}[construction]
+        drawn.append(line_figure.derived(label, "exact", x, law(weights, eta, widths).failure))
     chance = np.sqrt(odds.success / odds.failure / tally.trials)
     error = line_figure.estimated(label, x, odds.error / odds.failure, 0 * x)
-    return one, drawn, [error, line_figure.law(label, "counting", x, chance)]
+    return one, drawn, [error, line_figure.derived(label, "counting", x, chance)]
 
 
 def main(argv=None):

@@ -169,7 +169,7 @@ def loss_panels(dims, measured):
         found.append(line_figure.spread(f"d = {dim}", PLACES[: losses.shape[1]], losses.T))
         ks = np.transpose([widths(dim, part) for part in LOSSES])
         for kind, k in zip(("exact", "bound"), ks, strict=True):
-            promised.append(line_figure.law(f"d = {dim}", kind, k, LOSSES))
+            promised.append(line_figure.derived(f"d = {dim}", kind, k, LOSSES))
     axes = {"ylabel": "squared loss / E y\u00b2", "apart": 1.08}
     yield line_figure.Panel(title="neurons", xlabel="random features r", lines=found, **axes)
     yield line_figure.Panel(title="weights", xlabel="width k", lines=promised, **axes)
@@ -188,11 +188,11 @@ def growth_panel(dims, part, needed, most):
         high=ordered[:, -1],
     )
     least = [theory.least_features(dim, part) for dim in dims]
-    lines = [points, line_figure.law("random features", "bound", dims, least)]
+    lines = [points, line_figure.derived("random features", "bound", dims, least)]
     for kind, k in zip(
         ("exact", "bound"), np.transpose([widths(d, part) for d in dims]), strict=True
     ):
-        lines.append(line_figure.law("weights", kind, dims, k))
+        lines.append(line_figure.derived("weights", kind, dims, k))
     axes = {"xlabel": "input dimension d", "ylabel": "features or width needed"}
     return line_figure.Panel(title=f"for a loss of {part:g}", lines=lines, **axes)
 

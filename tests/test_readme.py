@@ -19,8 +19,9 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_python_lines_run_as_they_stand(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
     kind, distance = capsys.readouterr().out.split()[:2]
     assert kind == "exact"
     # A band that misses once in a million: sqrt(ln(2e6) / (2 * 5000)) = 0.0381.

@@ -226,7 +226,7 @@ def panel(title: str, xlabel: str, ylabel: str, lines: Sequence[dict], **scales:
     return {"title": title, "xlabel": xlabel, "ylabel": ylabel, "lines": list(lines), **scales}
 
 
-def law(label: str, kind: str, x: Numbers, y: Numbers) -> dict:
+def derived(label: str, kind: str, x: Numbers, y: Numbers) -> dict:
     """A line of derived numbers."""
     places, values = (np.asarray(v, np.float64).tolist() for v in (x, y))
     return {"label": label, "kind": kind, "x": places, "y": values, "low": values, "high": values}

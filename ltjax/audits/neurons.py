@@ -16,9 +16,9 @@ from ltjax.audits.claim import (
     at_least,
     averaged,
     bounded,
+    derived,
     exact,
     judge,
-    law,
     mean_reach,
     panel,
     tally_counts,
@@ -179,7 +179,10 @@ def _features(size, seed: int, subject, count: Count) -> Finding:
         exact(f"{at}: powers of d by which features grow", "rising", spoken[0], rising),
         exact(f"{at}: the same of pruned weights", "at most 4", spoken[1], max(powers) <= 4.0),
     ]
-    lines = [law("random features", "bound", dims, needed), law("weights", "exact", dims, widths)]
+    lines = [
+        derived("random features", "bound", dims, needed),
+        derived("weights", "exact", dims, widths),
+    ]
     title = f"for a loss of {size['part']:g}/d of E y\u00b2"
     drawn = panel(title, "input dimension d", "features or width needed", lines)
     return judge(required, stated, best=Judgement.CONSISTENT, alpha=LEVEL, panels=(drawn,))

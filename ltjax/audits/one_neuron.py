@@ -15,9 +15,9 @@ from ltjax.audits.claim import (
     agrees,
     at_least,
     bounded,
+    derived,
     exact,
     judge,
-    law,
     panel,
     rates,
     tally_counts,
@@ -133,8 +133,8 @@ def _probability(size, seed: int, subject, count: Count) -> Finding:
     scale = np.array(dims) / size["epsilon"]
     lines = [
         rates("one slot", dims, hits[: len(dims)], pairs, scale),
-        law("one slot", "exact", dims, scale * law_of[: len(dims)]),
-        law("ln(d) / 8", "asymptotic", dims, np.log(dims) / 8),
+        derived("one slot", "exact", dims, scale * law_of[: len(dims)]),
+        derived("ln(d) / 8", "asymptotic", dims, np.log(dims) / 8),
     ]
     title, axis = f"epsilon = {size['epsilon']:g}", "probability times d/epsilon"
     drawn = panel(title, "input dimension d", axis, lines, yscale="linear")

@@ -19,9 +19,9 @@ from ltjax.audits.claim import (
     Judgement,
     agrees,
     at_least,
+    derived,
     exact,
     judge,
-    law,
     panel,
     tally_counts,
 )
@@ -69,7 +69,7 @@ def _beyond(at: str, failure: float, delta: float) -> Check:
 
 
 def _neuron_odds(dim: int, epsilon: float, width: int) -> theory.Odds:
-    return theory.blocks(worst(dim), theory.tolerance("tight", dim, epsilon), width)
+    return theory.blocks_odds(worst(dim), theory.tolerance("tight", dim, epsilon), width)
 
 
 def _informal(size, seed: int, subject, count: Count) -> Finding:
@@ -89,8 +89,10 @@ def _informal(size, seed: int, subject, count: Count) -> Finding:
         failure = float(_neuron_odds(dim, e, k).failure)
         stated.append(_beyond(f"d = {dim}, epsilon = {e:g}, k = {k:.3g}", failure, delta))
     lines = [
-        law("promised", "lemma", far["dims"], [subject(d, epsilon, delta) for d in far["dims"]]),
-        law("enough", "exact", far["dims"], [enough(d) for d in far["dims"]]),
+        derived(
+            "promised", "lemma", far["dims"], [subject(d, epsilon, delta) for d in far["dims"]]
+        ),
+        derived("enough", "exact", far["dims"], [enough(d) for d in far["dims"]]),
     ]
     title = f"one neuron, epsilon = {epsilon:g}, delta = {delta:g}"
     drawn = panel(title, "input dimension d", "hidden neurons k", lines)

@@ -1,0 +1,1 @@
+"""The command line: the commands and their flags, what they print, and exit codes."""

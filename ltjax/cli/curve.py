@@ -10,7 +10,17 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
-from ltjax.cli.flags import Dim, Epsilons, Target, Trials, Watching
+from ltjax.cli import plugins
+from ltjax.cli.flags import (
+    Dim,
+    Epsilons,
+    MaskRules,
+    Plugin,
+    Target,
+    Trials,
+    Watching,
+    WeightLaw,
+)
 from ltjax.cli.run import Run, Scale
 from ltjax.cli.training import ImpCurve, PopupCurve
 
@@ -23,6 +33,7 @@ class NeuronCurve:
       ltjax curve neuron
       ltjax curve neuron --dim 8 --out runs/neuron.jsonl --figure runs/neuron.svg
       ltjax curve neuron --target weights.npy --constructions pooled --criterion sup
+      ltjax curve neuron --law gaussian --rule nearest flips
     """
 
     dim: Dim = None
@@ -43,6 +54,9 @@ class NeuronCurve:
         tuple[Literal["slides", "tight", "l2", "sup"], ...],
         arg(help="What is counted; sup is the dearest."),
     ] = ("slides", "tight", "l2", "sup")
+    law: WeightLaw = None
+    rule: MaskRules = ()
+    plugin: Plugin = ()
     trials: Trials = 20_000
     run: Run = field(default_factory=Run)
     scale: Scale = field(default_factory=Scale)
@@ -50,14 +64,17 @@ class NeuronCurve:
     def problem(self):
         from ltjax.experiments.neuron.problems import neuron
 
+        if self.plugin or self.law or self.rule:
+            plugins.learn(self.plugin)
         return neuron(
             dim=self.dim,
             epsilons=self.epsilon,
             widths=self.widths,
             target=self.target,
             constructions=self.constructions,
-            rules=self.rules,
+            rules=(*self.rule, *self.rules),
             seed=self.run.seed,
+            law=self.law,
         )
 
 
@@ -103,6 +120,9 @@ class NetworkCurve:
         tuple[Literal["slides", "tight", "sup", "tree"], ...],
         arg(help="What is counted; tree is sup with fewer trials undecided, and dear."),
     ] = ("slides", "tight", "sup")
+    law: WeightLaw = None
+    rule: MaskRules = ()
+    plugin: Plugin = ()
     trials: Trials = 2_000
     run: Run = field(default_factory=Run)
     scale: Scale = field(default_factory=Scale)
@@ -110,6 +130,8 @@ class NetworkCurve:
     def problem(self):
         from ltjax.experiments.network.problems import network
 
+        if self.plugin or self.law or self.rule:
+            plugins.learn(self.plugin)
         return network(
             dim=self.dim,
             hidden=self.hidden,
@@ -119,8 +141,9 @@ class NetworkCurve:
             target=self.target,
             last=self.last,
             constructions=self.constructions,
-            rules=self.rules,
+            rules=(*self.rule, *self.rules),
             seed=self.run.seed,
+            law=self.law,
         )
 
 

@@ -25,6 +25,31 @@ Epsilons = Annotated[
 Target = Annotated[
     str, arg(help="worst (|w_i| = 1/sqrt(d), mixed signs), random (one, by seed) or a .npy file.")
 ]
+Plugin = Annotated[
+    tuple[str, ...],
+    arg(
+        metavar="FILE [FILE ...]",
+        help="Python files of laws and mask rules of your own, to be executed.",
+        help_behavior_hint="",
+    ),
+]
+WeightLaw = Annotated[
+    str | None,
+    arg(
+        metavar="LAW",
+        help="Law of the random weights: uniform on [-1, 1] unless said, gaussian, hyperbolic, "
+        "sign, or one of a plugin.",
+        help_behavior_hint="",
+    ),
+]
+MaskRules = Annotated[
+    tuple[str, ...],
+    arg(
+        metavar="RULE [RULE ...]",
+        help="Mask rules, in place of the constructions: nearest, flips, or those of a plugin.",
+        help_behavior_hint="",
+    ),
+]
 Rule = Annotated[
     str | None,
     arg(

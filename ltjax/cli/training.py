@@ -46,7 +46,7 @@ class Training:
     scale: Scale = field(default_factory=Scale)
 
     def asked(self) -> dict[str, Any]:
-        """As the functions of `targets` take it."""
+        """As the functions of `experiments.training.problems` take it."""
         return {
             "data": self.data,
             "widths": self.widths,

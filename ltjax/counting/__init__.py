@@ -1,0 +1,1 @@
+"""From trials to counts: the engine, plans, records and intervals."""

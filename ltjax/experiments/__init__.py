@@ -1,0 +1,1 @@
+"""One folder each: what is asked, how it is measured, what is predicted."""

@@ -1,0 +1,1 @@
+"""Which weights or neurons of a random network to keep."""

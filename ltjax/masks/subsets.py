@@ -95,12 +95,12 @@ def flips(output, hidden, target, sides: int) -> Kept:
     inputs = jnp.arange(len(hidden), dtype=jnp.int32) % n_in
     own = on_sides(jnp.take_along_axis(hidden, inputs[:, None], axis=1)[:, 0], sides)
     blocks = (output[None] * own[:, None]).reshape(sides, n_out, -1, n_in)
-    slots = jax.vmap(jax.vmap(jax.vmap(_flipped, (1, 0), 1)), (0, None))
+    slots = jax.vmap(jax.vmap(jax.vmap(flipped, (1, 0), 1)), (0, None))
     kept = slots(blocks, target).reshape(sides, n_out, -1)
     return Kept(inputs, jnp.any(kept, axis=0))
 
 
-def _flipped(products, target):
+def flipped(products, target):
     """`flips` of one slot: products [m] and target [] to the mask [m]."""
     m = len(products)
     here = jnp.arange(m)

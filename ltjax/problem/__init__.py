@@ -1,0 +1,1 @@
+"""What is asked, as plain data, and what the house asks of an experiment."""

@@ -25,6 +25,7 @@ HOME = {
     "features": "ltjax.experiments.features",
     "imp": "ltjax.experiments.training",
     "popup": "ltjax.experiments.training",
+    "own": "ltjax.experiments.own",
 }
 
 
@@ -32,8 +33,11 @@ HOME = {
 class Config(Protocol):
     """Shapes, and what is counted. A frozen dataclass of plain data, so that it survives JSON."""
 
-    width_label: ClassVar[str]  # what the widths of the grid are, with their letter: "width k"
     trials_per_shard: ClassVar[int]  # that stay together in a shard: a fraction of a second
+
+    @property
+    def width_label(self) -> str:
+        """What the widths of the grid are, with their letter: "width k"."""
 
     @property
     def neurons_per_width(self) -> int:
@@ -101,30 +105,55 @@ class Theory(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment.
+    """One experiment: what is asked, how it is measured, what is predicted.
 
     config: the type of its configurations, each a `Config`.
-    home: the package of its modules, which are imported when they are first used.
-    measured_by, predicted_by: which of them are its two halves.
+    home: the package of its modules; of a user's experiment the empty text.
+    measured_by, predicted_by: the two halves, a `Measured` and a `Theory`: modules of the package,
+        imported when they are first used, or objects.
     """
 
     config: type[Any]
-    home: str
-    measured_by: str = "device"
-    predicted_by: str = "theory"
+    home: str = ""
+    measured_by: Any = "device"
+    predicted_by: Any = "theory"
 
     @property
     def measured(self) -> Measured:
-        return cast(Measured, importlib.import_module(f"{self.home}.{self.measured_by}"))
+        return cast(Measured, self._half(self.measured_by))
 
     @property
     def theory(self) -> Theory:
-        return cast(Theory, importlib.import_module(f"{self.home}.{self.predicted_by}"))
+        return cast(Theory, self._half(self.predicted_by))
+
+    def _half(self, half: Any) -> Any:
+        return importlib.import_module(f"{self.home}.{half}") if isinstance(half, str) else half
+
+    def register(self, name: str) -> "Experiment":
+        """Make a user's experiment known by a name, which its problems and records bear.
+
+        A record of it can be read only where this has been done: it holds its configuration.
+        """
+        if name in HOME:
+            raise InputError(f"name must not be one of ltjax's, {', '.join(HOME)}, got {name}.")
+        halves = (self.measured_by, Measured), (self.predicted_by, Theory)
+        for half, kind in ((self._half(half), kind) for half, kind in halves):
+            lacking = [part for part in vars(kind) if part[0] != "_" and not hasattr(half, part)]
+            if lacking:
+                raise InputError(f"experiment {name} must have {', '.join(lacking)}, got none.")
+        _own[name] = self
+        return self
+
+
+_own: dict[str, Experiment] = {}
 
 
 def experiment(name: str) -> Experiment:
     """The experiment of a name, or `InputError`."""
+    if name in _own:
+        return _own[name]
     if name not in HOME:
-        raise InputError(f"experiment must be one of {', '.join(HOME)}, got {name}.")
+        known = ", ".join([*HOME, *_own])
+        raise InputError(f"experiment must be one of {known}, got {name}.")
     found: Mapping[str, Experiment] = importlib.import_module(HOME[name]).EXPERIMENTS
     return found[name]

@@ -1,0 +1,1 @@
+"""Counts beside predictions, as numbers, as text and as figures."""

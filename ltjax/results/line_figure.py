@@ -9,7 +9,7 @@ is open there, because the grid of widths ended first, or because a logarithm ha
 point is estimated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,8 +22,9 @@ from matplotlib.ticker import NullLocator
 from ltjax.counting import intervals
 from ltjax.counting.intervals import Numbers
 from ltjax.errors import InputError
-from ltjax.results import styles
-from ltjax.results.estimates import LEVEL
+from ltjax.problem.problem import Problem
+from ltjax.results import estimates, styles
+from ltjax.results.estimates import LEVEL, Series
 from ltjax.results.success_figure import EDGE, LEAST_WIDTH, LEFT, PANEL_WIDTH, Key, compose, house
 
 POINTS = ("measured", "spread", "estimated")  # kinds that are points, and no lines
@@ -31,7 +32,7 @@ BEYOND = 1.3  # times the last number known: how far an open bar is drawn
 OWN_SCALE = 0.3  # panel widths between panels, where one has a scale of its own
 
 
-class Kind(NamedTuple):
+class LineStyle(NamedTuple):
     """Where the numbers of a line come from: how it is drawn, and what the legend says."""
 
     style: Any  # a dash pattern of matplotlib
@@ -39,16 +40,16 @@ class Kind(NamedTuple):
     meaning: str
 
 
-KINDS = {
-    "measured": Kind("", 0.0, f"measured, {LEVEL} interval"),
-    "spread": Kind("", 0.0, "median of a sample, bar from least to largest"),
-    "estimated": Kind("", 0.0, "estimated, bar of two standard errors"),
-    "exact": Kind("-", 0.9, "exact"),
-    "bound": Kind((0, (7, 1.5, 1, 1.5, 1, 1.5)), 0.9, "exact bound from below"),
-    "fitted": Kind("-.", 0.9, "fitted power law"),
-    "asymptotic": Kind("--", 0.8, "leading order"),
-    "lemma": Kind(":", 1.2, "the paper's lemma"),
-    "counting": Kind((0, (1, 1.5)), 0.9, "standard error of counting"),
+LINE_STYLES = {
+    "measured": LineStyle("", 0.0, f"measured, {LEVEL} interval"),
+    "spread": LineStyle("", 0.0, "median of a sample, bar from least to largest"),
+    "estimated": LineStyle("", 0.0, "estimated, bar of two standard errors"),
+    "exact": LineStyle("-", 0.9, "exact"),
+    "bound": LineStyle((0, (7, 1.5, 1, 1.5, 1, 1.5)), 0.9, "exact bound from below"),
+    "fitted": LineStyle("-.", 0.9, "fitted power law"),
+    "asymptotic": LineStyle("--", 0.8, "leading order"),
+    "lemma": LineStyle(":", 1.2, "the paper's lemma"),
+    "counting": LineStyle((0, (1, 1.5)), 0.9, "standard error of counting"),
 }
 
 
@@ -57,7 +58,7 @@ class Line:
     """Numbers `y` at the places `x`, both [points].
 
     label: the curve, told by colour and marker.
-    kind: one of `KINDS`.
+    kind: one of `LINE_STYLES`.
     low, high: intervals for `y`, [points]; 0 and inf where they are open, and `y` is nan where it
         was not reached. Of derived numbers they are `y`.
     """
@@ -70,8 +71,8 @@ class Line:
     high: np.ndarray
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise InputError(f"kind must be one of {', '.join(KINDS)}, got {self.kind}.")
+        if self.kind not in LINE_STYLES:
+            raise InputError(f"kind must be one of {', '.join(LINE_STYLES)}, got {self.kind}.")
         lengths = [np.shape(values) for values in (self.x, self.y, self.low, self.high)]
         if len(lengths[0]) != 1 or len(set(lengths)) > 1:
             raise InputError(f"x, y, low and high must be of one length, got shapes {lengths}.")
@@ -105,7 +106,7 @@ def spread(label: str, x: Numbers, samples: Numbers) -> Line:
     return Line(label=label, kind="spread", x=np.asarray(x, np.float64), y=y, low=low, high=high)
 
 
-def law(label: str, kind: str, x: Numbers, y: Numbers) -> Line:
+def derived(label: str, kind: str, x: Numbers, y: Numbers) -> Line:
     """A line of derived numbers."""
     places, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
     return Line(label=label, kind=kind, x=places, y=values, low=values, high=values)
@@ -128,6 +129,39 @@ def measured(label: str, x: Numbers, found: Sequence[intervals.WidthInterval]) -
         np.float64,
     ).T
     return Line(label=label, kind="measured", x=np.asarray(x, np.float64), y=y, low=low, high=high)
+
+
+def needed_lines(
+    series: Sequence[Series],
+    criterion: str,
+    delta: float,
+    x: Callable[[Problem, float], float],
+    group: Callable[[Problem, float], object],
+) -> list[Line]:
+    """The width that is needed, one line a group and epsilon, as measured and as the lemma has it.
+
+    Args:
+        x, group: functions of a problem and one of its epsilons; where x is the epsilon, all
+            epsilons make one line.
+    """
+    points: dict[str, list[tuple[float, intervals.WidthInterval, float | None]]] = {}
+    for one in series:
+        problem = one.tally.problem
+        needed = estimates.needed(one, criterion, delta)
+        for epsilon, width in zip(one.epsilons, needed, strict=True):
+            place, label = x(problem, epsilon), f"{group(problem, epsilon)}"
+            if place != epsilon:
+                label = f"{label}, epsilon {epsilon:g}".removeprefix(", ")
+            points.setdefault(label, []).append((place, width, one.lemma.get(epsilon)))
+    lines = []
+    for label, found in points.items():
+        ascending = sorted(found, key=lambda point: point[0])
+        places = [place for place, _, _ in ascending]
+        lines.append(measured(label, places, [width for _, width, _ in ascending]))
+        promised = [width for _, _, width in ascending if width is not None]
+        if len(promised) == len(places):
+            lines.append(derived(label, "lemma", places, promised))
+    return lines
 
 
 def chart(panels: Sequence[Panel], caption: str) -> Figure:
@@ -211,7 +245,7 @@ def _point(colour: str, marker: str, kind: str) -> dict[str, Any]:
 
 def _law(colour: str, marker: str, kind: str) -> dict[str, Any]:
     """Of a line without points; the marker of its curve stands hollow at its first place."""
-    style, weight, _ = KINDS[kind]
+    style, weight, _ = LINE_STYLES[kind]
     ring = {"marker": marker, "markevery": [0], "markersize": 3.5, "markerfacecolor": "white"}
     return {"color": colour, "linestyle": style, "linewidth": weight, "zorder": 2, **ring}
 
@@ -220,10 +254,10 @@ def _keys(lines: Sequence[Line], shown: dict[str, tuple[str, str]]) -> list[Key]
     """Two legends: curves, and the kinds of line that occur."""
     curves: Key = [(Line2D([], [], **styles.point(*look)), label) for label, look in shown.items()]
     used, kinds = {line.kind for line in lines}, []
-    for name in (name for name in KINDS if name in used):
+    for name in (name for name in LINE_STYLES if name in used):
         if name in POINTS:
             handle = Line2D([], [], **_point(styles.GREY, "o", name))
         else:
             handle = Line2D([], [], **_law(styles.GREY, "", name))
-        kinds.append((handle, KINDS[name].meaning))
+        kinds.append((handle, LINE_STYLES[name].meaning))
     return [curves, kinds]

@@ -1,7 +1,7 @@
 """Brackets that close on the supremum over the unit ball of ||g - f||, for a near pair.
 
 Best-first branch and bound. A node is a set of known signs, of inputs and of pre-activations of f
-and g. Its bound is that of `relaxation`, whose steps go on from where the parent's ended; the
+and g. Its bound is that of `semidefinite`, whose steps go on from where the parent's ended; the
 moments found tell which sign to split, and where to climb from for a higher value.
 
 A first bracket is there at once, by lengths of layers and values at some points. Norms, ascent and

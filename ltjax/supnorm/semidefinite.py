@@ -1,7 +1,7 @@
 """A semidefinite upper bound on the supremum over the unit ball of ||g - f||, for a near pair.
 
-Of the matrix X = p p' of `lift` two things are kept: it is positive semidefinite with its range in
-that of p, and its entries obey their rules. `advance` takes steps of Douglas and Rachford (Lions
+Of the matrix X = p p' of `moments` two things are kept: it is positive semidefinite with its range
+in that of p, and its entries obey their rules. `advance` takes steps of Douglas and Rachford (Lions
 and Mercier, SIAM J. Numer. Anal. 16, 1979) between the two. **Any** symmetric matrix bounds the
 objective C: cut down to an M that is normal to the rules,
 

@@ -6,8 +6,8 @@ This package never sees a simulation, and none sees it: they meet in plots, clai
 from ltjax.theory.features import best_coefficients, residuals, squared_loss
 from ltjax.theory.harmonics import least_features, least_residual
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
-from ltjax.theory.partition import Odds, block_sizes, blocks, blocks_l2, both_slots
-from ltjax.theory.pool import shared
+from ltjax.theory.partition import Odds, block_sizes, blocks_l2, blocks_odds, both_slots
+from ltjax.theory.pool import shared_odds
 from ltjax.theory.prediction import Prediction
 from ltjax.theory.product import hit_probability, match_probability, product_cdf
 from ltjax.theory.subnetworks import groups_needed, subnetwork_variance, variance_bound
@@ -43,8 +43,8 @@ __all__ = [
     "best_coefficients",
     "block_size",
     "block_sizes",
-    "blocks",
     "blocks_l2",
+    "blocks_odds",
     "blocks_width",
     "both_slots",
     "coordinate_lemma_width",
@@ -66,7 +66,7 @@ __all__ = [
     "pooled_width",
     "product_cdf",
     "residuals",
-    "shared",
+    "shared_odds",
     "shared_width",
     "sharp_width",
     "slot_tolerance",

@@ -9,7 +9,7 @@ all. With p = p(|t_oq|, eta) the chance that one neuron serves one slot, m neuro
               layer and 1 - (1-p)^m afterwards.
     blocks    a block for each input, its W shared by the outputs. Given W the slots of the outputs
               are independent, and A and W have one law: input q has the probability of
-              `pool.shared` with the weights (t_oq)_o for m neurons, on two sides or on one.
+              `pool.shared_odds` with the weights (t_oq)_o for m neurons, on two sides or on one.
 
 Inputs are independent of each other in both, and so are layers.
 
@@ -71,7 +71,7 @@ def layer_odds(construction: str, weights: Numbers, eta: float, m: Numbers, firs
 
     Returns:
         Shaped like `m`. Exact but for blocks of more than 16 unequal weights to an input (see
-        `pool.shared`), which are sampled.
+        `pool.shared_odds`), which are sampled.
     """
     return layer_law(construction, weights, eta, first)(m)
 

@@ -8,6 +8,7 @@ Source: the construction is that of Malach et al. 2020, arXiv:2002.00585; the fo
 here.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from ltjax.theory.product import Numbers
 # `blocks_l2`: cells per coordinate of the grid of squared errors, the spread below which no
 # convolution is worth it, the damping of the transform and what it may cost (see `_damped_sum`).
 CELLS, NARROW, DAMPING, SLACK = 2048, 1e-4, 1e4, 1e-6
+
+
+Match = Callable[[np.ndarray, float], np.ndarray]
 
 
 class Odds(NamedTuple):
@@ -67,17 +71,21 @@ def log_success(success: np.ndarray, failure: np.ndarray) -> np.ndarray:
         return np.where(failure < 0.5, np.log1p(-np.minimum(failure, 0.5)), np.log(success))
 
 
-def blocks(weights: Numbers, eta: float, width: Numbers) -> Odds:
+def blocks_odds(
+    weights: Numbers, eta: float, width: Numbers, match: Match = product.match_probability
+) -> Odds:
     """P(every slot is met) = prod_i S_i(m_i), over the active coordinates.
 
     Args:
         weights: target, shape [d].
         eta: tolerance per weight.
         width: hidden neurons k, any shape; k need not be a multiple of d.
+        match: p(t, eta), the chance that a neuron serves one slot, by the law of its weights; by
+            default that of U[-1, 1].
     """
     weights = np.abs(np.asarray(weights, np.float64))
     active = weights > eta
-    p = product.match_probability(weights[active], eta)
+    p = match(weights[active], eta)
     success, failure = both_slots(p, block_sizes(len(weights), width)[..., active])
     log = np.sum(log_success(success, failure), axis=-1)
     return exact_odds(np.exp(log), 0.0 - np.expm1(log))
@@ -105,8 +113,8 @@ def blocks_l2(weights: Numbers, epsilon: float, width: Numbers) -> tuple[np.ndar
     sizes = block_sizes(len(weights), widths)[..., used]
     if np.sum(t * t) <= epsilon**2:
         return np.ones(widths.shape), np.ones(widths.shape)
-    lower = np.array(blocks(weights, epsilon / np.sqrt(len(t)), widths).success)
-    upper = np.array(blocks(weights, epsilon, widths).success)
+    lower = np.array(blocks_odds(weights, epsilon / np.sqrt(len(t)), widths).success)
+    upper = np.array(blocks_odds(weights, epsilon, widths).success)
     n, laws = CELLS * len(t), {}
     grid = np.sqrt(np.arange(n + len(t)) / n) * epsilon
     for value in np.unique(t):

@@ -43,7 +43,7 @@ MANY_STATES, MOST_STATES, MOST_SUBSETS = 256, 512, 16
 NETWORKS, SEED = 128, 2020  # of the sample
 
 
-def shared(weights: Numbers, eta: float, width: Numbers, sides: int = 2) -> Odds:
+def shared_odds(weights: Numbers, eta: float, width: Numbers, sides: int = 2) -> Odds:
     """P(every slot is met by some neuron, two slots perhaps by the same).
 
     Exact for up to 16 active weights, and for up to 511 of equal size; otherwise a sample mean with

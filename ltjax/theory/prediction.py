@@ -91,12 +91,12 @@ def shared_bounds(target: np.ndarray, eta: float, ks: np.ndarray) -> Bounds:
     Certain are success >= blocks, success >= 1 - 2 sum_i (1-p_i)^k (union bound, each slot alone
     stays empty with probability (1-p_i)^k), and success <= that of the hardest coordinate.
     """
-    odds = pool.shared(target, eta, ks)
+    odds = pool.shared_odds(target, eta, ks)
     if not np.any(odds.error):
         return odds.success, odds.success
     t = np.abs(target)[np.abs(target) > eta]
     p = product.match_probability(t, eta)
     union = 1.0 - 2.0 * np.sum(np.exp(np.outer(ks, np.log1p(-p))), axis=1)
-    floor = np.maximum(partition.blocks(target, eta, ks).success, union)
+    floor = np.maximum(partition.blocks_odds(target, eta, ks).success, union)
     ceiling = partition.both_slots(np.min(p), ks)[0]
     return interval(odds, floor, ceiling)

@@ -35,14 +35,14 @@ def tolerance(rule: str, dim: int, epsilon: float) -> float:
 def blocks_width(weights: Numbers, eta: float, delta: float) -> int:
     """Smallest k at which the blocks construction fails with probability <= delta."""
     dim = np.size(weights)
-    failure = lambda k: float(partition.blocks(weights, eta, k).failure)
+    failure = lambda k: float(partition.blocks_odds(weights, eta, k).failure)
     return _first(lambda k: failure(k) <= delta, dim * poisson_width(weights, eta, delta))
 
 
 def shared_width(weights: Numbers, eta: float, delta: float) -> int:
     """Smallest k at which some slot stays empty with probability <= delta, neurons shared.
 
-    Exact where `pool.shared` is; elsewhere up to the standard error of its sample.
+    Exact where `pool.shared_odds` is; elsewhere up to the standard error of its sample.
     """
     law = pool.shared_law(weights, eta)
     failure = lambda k: float(law(k).failure)

@@ -1,0 +1,1 @@
+"""A ticket of a network of the user's own: made, verified, stored and told."""

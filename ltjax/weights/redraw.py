@@ -2,10 +2,19 @@
 
 import numpy as np
 
-from ltjax.weights import draws
+from ltjax.weights import draws, laws
+from ltjax.weights.laws import HOST, Law
 
 
-def random_layer(seed: int, trials, neurons, n_in: int, n_out: int = 1, layer: int = 0):
+def random_layer(
+    seed: int,
+    trials,
+    neurons,
+    n_in: int,
+    n_out: int = 1,
+    layer: int = 0,
+    law: Law = laws.SHIPPED["uniform"],
+):
     """Weights of the hidden neurons asked for: A [n, n_out, k] and W [n, k, n_in], float64."""
     neuron = np.asarray(neurons, np.uint32).reshape(1, -1, 1)
     keys = _streams(seed, trials, layer)
@@ -14,7 +23,7 @@ def random_layer(seed: int, trials, neurons, n_in: int, n_out: int = 1, layer: i
         for key, size in zip(keys, (n_out, n_in), strict=True)
     ]
     output, hidden = (
-        draws.uniform(word.reshape(*word.shape[:2], -1)[..., :size]).astype(np.float64)
+        laws.drawn(law, word.reshape(*word.shape[:2], -1)[..., :size], HOST)
         for word, size in zip(words, (n_out, n_in), strict=True)
     )
     return np.swapaxes(output, 1, 2), hidden

@@ -281,7 +281,7 @@ def neuron_miss(size, rule, width_of, construction, alpha):
 
 def informal_miss(size):
     lemma = lambda dim: theory.lemma_width(dim, size["epsilon"], size["delta"])
-    return neuron_miss(size, "tight", lemma, theory.blocks, LEVEL / (2 * len(size["dims"])))
+    return neuron_miss(size, "tight", lemma, theory.blocks_odds, LEVEL / (2 * len(size["dims"])))
 
 
 def formal_miss(size):
@@ -298,11 +298,11 @@ def width_miss(size):
     share, trials = LEVEL / (3 * len(size["dims"])), size["trials"]
     width = lambda dim: slides_width(dim, size["epsilon"], size["much"])
     # Pooled success has no closed form; near 1 it meets that of shared, its upper curve.
-    short = neuron_miss(size, "slides", width, theory.shared, share)
-    short += neuron_miss(size, "slides", lambda dim: dim * width(dim), theory.blocks, share)
+    short = neuron_miss(size, "slides", width, theory.shared_odds, share)
+    short += neuron_miss(size, "slides", lambda dim: dim * width(dim), theory.blocks_odds, share)
     dim = max(size["dims"])  # where blocks of the same width are seen to fail
     eta = theory.tolerance("slides", dim, size["epsilon"])
-    success = float(theory.blocks(worst(dim), eta, width(dim)).success)
+    success = float(theory.blocks_odds(worst(dim), eta, width(dim)).success)
     verdicts = [at_least("", 1 - size["delta"], s, trials, share).holds for s in range(trials + 1)]
     return short + laws.binom.sf(verdicts.count(False) - 1, trials, success)
 

@@ -9,8 +9,8 @@ import ltjax
 from ltjax.cli import program
 from ltjax.counting import engine, intervals
 from ltjax.errors import WrongKernelError
-from ltjax.experiments.network import device, host
-from ltjax.supnorm import branch_and_bound, certificate
+from ltjax.experiments.network import device
+from ltjax.supnorm import bounds, branch_and_bound, certificate
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_supremum
 
@@ -76,7 +76,7 @@ def misjudged(share):
     """Verdicts at a share of the supremum that are wrong, and that there are none."""
     pairs, values, lower, upper = exactly()
     epsilons = np.sort(share * values)[::-1]
-    low, high = host._searched(pairs, lower, upper, epsilons)
+    low, high = bounds.narrow(pairs, lower, upper, epsilons, [bounds.tree])
     certified, refuted = high[:, None] <= epsilons, low[:, None] > epsilons
     truth = values[:, None] <= epsilons
     wrong = (certified & ~truth) | (refuted & truth)
@@ -101,7 +101,7 @@ def test_a_tree_that_bounds_too_low_is_caught(monkeypatch):
 
 @pytest.mark.slow
 def test_no_more_nodes_are_visited_than_there_may_be(monkeypatch):
-    monkeypatch.setattr(host, "NODES", 2)
+    monkeypatch.setattr(bounds, "NODES", 2)
     pairs = near_pairs((2, 3, 4, 1), 6, eta=0.3)
     visits = []
     visit = branch_and_bound._Tree.visit
@@ -114,7 +114,7 @@ def test_no_more_nodes_are_visited_than_there_may_be(monkeypatch):
         value = np.array([circle_supremum(part)])
         visits.clear()
         high = certificate.upper(alone)
-        low, high = host._searched(alone, np.zeros(1), high, 1.01 * value)
+        low, high = bounds.narrow(alone, np.zeros(1), high, 1.01 * value, [bounds.tree])
         assert sum(visits) <= 2 + branch_and_bound.BATCH
         assert low[0] <= value * (1 + 1e-9)
         assert value <= high[0] * (1 + 1e-9)

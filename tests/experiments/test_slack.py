@@ -161,7 +161,7 @@ def test_points_count_at_the_length_they_have():
     )
     point = np.full((1, 3), 3**-0.5, np.float32)
     upper = np.array([10.0])
-    bracket = partial(host._bracket, pair, upper=upper, epsilons=np.array([11.0]), rule="sup")
+    bracket = partial(host.bracket, pair, upper=upper, epsilons=np.array([11.0]), rule="sup")
     [exact] = np.linalg.norm(pairs.difference(pair, np.float64(point[0, :, None])), axis=0)
     for length in (0.5, 1.0, 3.0):
         [lower], _ = bracket(np.float32(length) * point)

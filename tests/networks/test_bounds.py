@@ -11,10 +11,10 @@ from test_certificate import random_pair
 from test_relaxation import point as lifted
 
 from ltjax.errors import InputError
-from ltjax.experiments.network import host
 from ltjax.networks.pairs import Pair, difference, length, reach, reached
 from ltjax.supnorm import (
     ascent,
+    bounds,
     brackets,
     branch_and_bound,
     certificate,
@@ -230,7 +230,7 @@ def test_in_one_dimension_a_verdict_is_that_of_exact_arithmetic():
     wrong = 0
     for k in range(100):
         pair = cancelling(k)
-        [low], [high] = host._line(alone(pair), None)
+        [low], [high] = bounds.line(alone(pair), None)
         value = max(square(pair, np.array([side])) for side in (1.0, -1.0))
         assert Fraction(low) ** 2 <= value <= Fraction(high) ** 2
         plain = length(difference(pair, np.ones((1, 1))))

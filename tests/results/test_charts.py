@@ -18,7 +18,16 @@ from ltjax.experiments.neuron.config import Neuron
 from ltjax.problem.problem import Grid, Problem
 from ltjax.results import styles
 from ltjax.results.estimates import Series, needed
-from ltjax.results.line_figure import KINDS, POINTS, Line, Panel, chart, estimated, law, measured
+from ltjax.results.line_figure import (
+    LINE_STYLES,
+    POINTS,
+    Line,
+    Panel,
+    chart,
+    derived,
+    estimated,
+    measured,
+)
 from ltjax.results.success_figure import render
 from ltjax.results.words import sources
 
@@ -33,8 +42,8 @@ def panel(lines, title="blocks", ylabel="width k", **k):
 
 def ordinary():
     """Panels on one scale and on another, curves with and without points, every kind of line."""
-    first = [measured("d = 2", X, FOUND), law("d = 2", "exact", X, (29, 190, 950))]
-    second = [law("d = 4", kind, X, (3, 40, 900)) for kind in KINDS if kind != "measured"]
+    first = [measured("d = 2", X, FOUND), derived("d = 2", "exact", X, (29, 190, 950))]
+    second = [derived("d = 4", kind, X, (3, 40, 900)) for kind in LINE_STYLES if kind != "measured"]
     ratios = [line.over(np.array([29, 190, 950])) for line in first]
     panels = [
         panel(first),
@@ -126,7 +135,9 @@ def test_the_kind_tells_the_line_and_the_curve_its_colour():
     assert {solid.get_marker()} == marks
     assert {line.get_color() for line in left.lines} == {styles.COLOURS[0]}
     other = [line for line in right.lines if line.get_color() == styles.COLOURS[1]]
-    assert len({str(line._unscaled_dash_pattern) for line in other}) == len(KINDS) - len(POINTS)
+    assert len({str(line._unscaled_dash_pattern) for line in other}) == len(LINE_STYLES) - len(
+        POINTS
+    )
     assert {line.get_marker() for line in other}.isdisjoint(marks)
 
 
@@ -158,8 +169,8 @@ def test_panels_of_one_quantity_share_a_scale():
 
 
 def test_legend_names_curves_and_kinds_once():
-    assert words(ordinary()) == ["d = 2", "d = 4", *(kind.meaning for kind in KINDS.values())]
-    assert words(chart([panel([law("a", "exact", X, X)])], "")) == ["a", "exact"]
+    assert words(ordinary()) == ["d = 2", "d = 4", *(kind.meaning for kind in LINE_STYLES.values())]
+    assert words(chart([panel([derived("a", "exact", X, X)])], "")) == ["a", "exact"]
 
 
 def test_nothing_overlaps_or_leaves_the_page():
@@ -189,14 +200,14 @@ def test_unusable_input_is_refused():
     with pytest.raises(
         InputError, match=r"kind must be one of measured, spread, estimated, .*, got guess"
     ):
-        law("a", "guess", X, X)
+        derived("a", "guess", X, X)
     with pytest.raises(InputError, match=r"of one length, got shapes \[\(3,\), \(2,\),"):
-        law("a", "exact", X, X[:2])
+        derived("a", "exact", X, X[:2])
     with pytest.raises(InputError, match="of one length"):
         Line(
             label="a", kind="measured", x=np.ones(2), y=np.ones(2), low=np.ones(2), high=np.ones(1)
         )
-    for panels in ([], [panel([])], [panel([law("a", "exact", X, X)]), panel([])]):
+    for panels in ([], [panel([])], [panel([derived("a", "exact", X, X)]), panel([])]):
         with pytest.raises(InputError, match="at least one line"):
             chart(panels, "")
 

@@ -59,7 +59,7 @@ def test_every_number_of_a_row():
     words = "blocks/tight width k successes/trials 95 % Clopper-Pearson predicted"
     assert " ".join(head.split()) == words
     eta = theory.tolerance("tight", 2, 0.2)
-    exact = theory.blocks(np.array(asked.target), eta, np.array(WIDTHS)).success
+    exact = theory.blocks_odds(np.array(asked.target), eta, np.array(WIDTHS)).success
     for row, width, count, value in zip(table, WIDTHS, certified.ravel(), exact, strict=True):
         assert row.split()[:4] == ["epsilon", "0.2", str(width), f"{count:,}/1,000"]
         assert row.split()[-1] == f"{value:.4f}"
@@ -215,7 +215,7 @@ def test_widths_that_are_needed():
         "to",
         "128",
     )
-    success = lambda k: theory.blocks(np.array(asked.target), 0.2 / 2**0.5, k).success
+    success = lambda k: theory.blocks_odds(np.array(asked.target), 0.2 / 2**0.5, k).success
     assert success(int(exact)) >= 0.95 > success(int(exact) - 1)
     assert abs(int(asymptotic) - int(exact)) <= 4
     # d ceil(16 d^2 / epsilon^2 ln(2 d / delta)) = 2 ceil(1600 ln 80) = 2 * 7012

@@ -26,8 +26,8 @@ def exact(construction, weights, eta, width, sides=2):
     """Failure by a law that draws nothing; more than 16 weights of few sizes are a chain."""
     if construction == "blocks":
         assert sides == 2
-        return theory.blocks(weights, eta, width).failure
-    odds = theory.shared(weights, eta, width, sides)
+        return theory.blocks_odds(weights, eta, width).failure
+    odds = theory.shared_odds(weights, eta, width, sides)
     assert not np.any(odds.error)
     return odds.failure
 
@@ -93,7 +93,7 @@ def test_relative_error_falls_with_the_failure():
         odds = theory.tail("shared", weights, eta, ks)
         common, rare = odds.error / odds.failure
         assert rare < reached < common < 0.01
-        off = odds.failure[1] / theory.shared(weights, eta, ks[1]).failure - 1
+        off = odds.failure[1] / theory.shared_odds(weights, eta, ks[1]).failure - 1
         assert abs(off) < reached
 
 
@@ -105,7 +105,7 @@ def test_a_plain_average_misses_the_tail_and_hides_it():
     logs = np.stack([tails._log_empty(rng, plain, eta, None) for _ in range(1000)])
     failures = -np.expm1(np.sum(np.log1p(-np.exp(logs)), axis=(1, 2)))
     mean, error = np.mean(failures), np.std(failures, ddof=1) / np.sqrt(1000)
-    right = theory.shared(weights, eta, width).failure
+    right = theory.shared_odds(weights, eta, width).failure
     assert not abs(mean - right) < 0.01 * right
     assert abs(theory.tail("shared", weights, eta, width).failure - right) < 1e-6 * right
     assert error > 0.01 * right
@@ -172,7 +172,9 @@ def test_weights_within_eta_ask_for_nothing_but_their_block():
         np.testing.assert_array_equal(odds.failure, 0.0)
         np.testing.assert_array_equal(odds.success, 1.0)
     small, none = (0.3, -0.2, 0.05, 0.0), (0.3, -0.2)
-    assert agree(theory.tail("blocks", small, 0.05, 800), theory.blocks(none, 0.05, 400).failure)
+    assert agree(
+        theory.tail("blocks", small, 0.05, 800), theory.blocks_odds(none, 0.05, 400).failure
+    )
 
 
 def test_both_ends_of_the_widths():
@@ -216,7 +218,7 @@ def test_shared_falls_back_on_the_tail():
     weights, eta = np.linspace(0.08, 0.24, 17), 0.025
     assert not pool.is_exact(weights, eta)
     k = [200, 1400]
-    odds = theory.shared(weights, eta, k)
+    odds = theory.shared_odds(weights, eta, k)
     other = theory.tail("shared", weights, eta, k)
     gap = np.abs(odds.failure - other.failure)
     assert np.all(gap <= ERRORS * (odds.error + other.error))

@@ -91,7 +91,7 @@ def test_block_sizes_count_the_neurons(dim, width):
     [(2, 0.125, 100, 0.631506279622), (8, 0.03125, 300, 0.889357099051)],
 )
 def test_blocks_reference(dim, eta, block, expected):
-    odds = theory.blocks(worst(dim), eta, dim * block)
+    odds = theory.blocks_odds(worst(dim), eta, dim * block)
     np.testing.assert_allclose(odds.success, expected, rtol=0, atol=1e-11)
     np.testing.assert_allclose(odds.failure, 1 - expected, rtol=0, atol=1e-11)
 
@@ -100,7 +100,7 @@ def test_blocks_reference(dim, eta, block, expected):
 def test_blocks_are_accurate_in_both_tails(width):
     # Failures down to 1e-80 and successes down to 1e-9, against 120 digits.
     weights, eta = (0.6, -0.2), 0.05
-    odds = theory.blocks(weights, eta, width)
+    odds = theory.blocks_odds(weights, eta, width)
     with localcontext(prec=120):
         success = Decimal(1)
         for t, m in zip((0.6, 0.2), ((width + 1) // 2, width // 2), strict=True):
@@ -118,13 +118,13 @@ def test_blocks_are_accurate_in_both_tails(width):
     [(2, 0.125, 60, 0.301440874748), (8, 0.03125, 300, 0.889685064266)],
 )
 def test_shared_reference(dim, eta, width, success):
-    odds = theory.shared(worst(dim), eta, width)
+    odds = theory.shared_odds(worst(dim), eta, width)
     np.testing.assert_allclose(odds.success, success, rtol=0, atol=1e-11)
     assert odds.error == 0.0
 
 
 def test_shared_failure_reference():
-    odds = theory.shared(worst(16), 0.003125, 2969)
+    odds = theory.shared_odds(worst(16), 0.003125, 2969)
     np.testing.assert_allclose(odds.failure, 0.0499195490365, rtol=0, atol=1e-11)
 
 
@@ -157,7 +157,7 @@ def double_sum(weights, eta, width):
 )
 @pytest.mark.parametrize("width", [1, 7, 60, 400])
 def test_shared_is_the_double_sum(weights, eta, width):
-    odds = theory.shared(weights, eta, width)
+    odds = theory.shared_odds(weights, eta, width)
     expected = double_sum(np.array(weights), eta, width)
     np.testing.assert_allclose(odds.success, expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(odds.failure, 1 - expected, rtol=0, atol=1e-10)
@@ -190,19 +190,19 @@ def test_shared_failure_tail(width):
     # First order in the chance of an empty slot; pairs are smaller by the same factor.
     weights, eta = worst(8), 0.03125
     union = 16 * (1 - float(theory.match_probability(weights[0], eta))) ** width
-    np.testing.assert_allclose(theory.shared(weights, eta, width).failure, union, rtol=1e-6)
+    np.testing.assert_allclose(theory.shared_odds(weights, eta, width).failure, union, rtol=1e-6)
     assert union < 1e-19
 
 
 def test_shared_success_tail():
     # Two neurons, one weight: both slots need both. P = 2 p^2 exactly.
     p = float(theory.match_probability(0.7, 1e-5))
-    np.testing.assert_allclose(theory.shared([0.7], 1e-5, 2).success, 2 * p**2, rtol=1e-9)
-    assert theory.shared([0.7, 0.1], 1e-5, 1).success == 0.0
+    np.testing.assert_allclose(theory.shared_odds([0.7], 1e-5, 2).success, 2 * p**2, rtol=1e-9)
+    assert theory.shared_odds([0.7, 0.1], 1e-5, 1).success == 0.0
 
 
 def test_shared_takes_wide_nets():
-    odds = theory.shared(worst(16), 1e-6, 10**7)
+    odds = theory.shared_odds(worst(16), 1e-6, 10**7)
     p = float(theory.match_probability(0.25, 1e-6))
     mean = 32 * np.exp(10**7 * np.log1p(-p))
     # Slots are nearly independent at so small an eta: failure = 1 - exp(-mean) to O(mean p).
@@ -241,7 +241,10 @@ def simulate(weights, eta, width, trials, seed):
 )
 def test_simulation_succeeds_as_predicted(weights, eta, blocks_width, shared_width):
     trials = 30_000
-    for row, law, width in ((0, theory.blocks, blocks_width), (1, theory.shared, shared_width)):
+    for row, law, width in (
+        (0, theory.blocks_odds, blocks_width),
+        (1, theory.shared_odds, shared_width),
+    ):
         right = law(weights, eta, width).success
         wrong = law(weights, 1.12 * eta, width).success
         # The design first: a tolerance 12 % off must be a gap this sample can see.
@@ -254,15 +257,15 @@ def test_simulation_succeeds_as_predicted(weights, eta, blocks_width, shared_wid
 
 def test_weights_within_eta_ask_for_nothing():
     weights, eta = (0.02, -0.03, 0.01, 0.04), 0.06
-    for law in (theory.blocks, theory.shared):
+    for law in (theory.blocks_odds, theory.shared_odds):
         np.testing.assert_array_equal(law(weights, eta, [1, 12]).success, 1.0)
         np.testing.assert_array_equal(law(weights, eta, [1, 12]).failure, 0.0)
     np.testing.assert_array_equal(simulate(weights, eta, 3, 50, seed=0), 50)
     assert theory.pooled_width(weights, eta, 0.05) == (1, 1)
     # Beside others they only take up their blocks: 20 neurons for either large weight.
     two, four = (0.3, 0.2), (0.3, 0.2, 0.0, -0.05)
-    assert theory.blocks(two, 0.05, 40).success == theory.blocks(four, 0.05, 80).success
-    assert theory.shared(two, 0.05, 40).success == theory.shared(four, 0.05, 40).success
+    assert theory.blocks_odds(two, 0.05, 40).success == theory.blocks_odds(four, 0.05, 80).success
+    assert theory.shared_odds(two, 0.05, 40).success == theory.shared_odds(four, 0.05, 40).success
 
 
 targets = st.lists(st.floats(-1, 1), min_size=1, max_size=5).map(
@@ -274,7 +277,7 @@ targets = st.lists(st.floats(-1, 1), min_size=1, max_size=5).map(
 @given(targets, st.floats(0.02, 0.9))
 def test_probabilities_are_ordered(weights, epsilon):
     eta, widths = epsilon / np.sqrt(len(weights)), np.array([1, 2, 5, 13, 60, 400])
-    blocks, shared = (law(weights, eta, widths) for law in (theory.blocks, theory.shared))
+    blocks, shared = (law(weights, eta, widths) for law in (theory.blocks_odds, theory.shared_odds))
     lower, upper = theory.blocks_l2(weights, epsilon, widths)
     for odds in (blocks, shared):
         np.testing.assert_allclose(odds.success + odds.failure, 1.0, atol=1e-11)
@@ -296,7 +299,7 @@ def test_probabilities_are_ordered(weights, epsilon):
 def test_l2_of_one_weight_is_the_box():
     widths = np.array([5, 50, 500])
     lower, upper = theory.blocks_l2([0.8], 0.2, widths)
-    expected = theory.blocks([0.8], 0.2, widths).success
+    expected = theory.blocks_odds([0.8], 0.2, widths).success
     np.testing.assert_allclose(lower, expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(upper, expected, rtol=0, atol=1e-12)
 
@@ -366,7 +369,7 @@ def test_smallest_widths_of_the_worst_target(dim, rule, block, shared):
     low, high = theory.pooled_width(worst(dim), eta, 0.05)
     assert low == shared
     assert -(-high // dim) == block  # the table counts whole blocks
-    for law, width in ((theory.shared, low), (theory.blocks, high)):
+    for law, width in ((theory.shared_odds, low), (theory.blocks_odds, high)):
         below, at = law(worst(dim), eta, [width - 1, width]).failure
         assert at <= 0.05 < below
     assert abs(theory.sharp_width(worst(dim), eta, 0.05) - shared) < 3
@@ -378,8 +381,8 @@ def test_widths_of_an_uneven_target():
     weights, eta = np.array([0.3, -0.02, 0.2, 0.01]), 0.05
     for delta in (0.9, 0.3, 1e-9):
         for law, smallest in (
-            (theory.blocks, theory.blocks_width(weights, eta, delta)),
-            (theory.shared, theory.shared_width(weights, eta, delta)),
+            (theory.blocks_odds, theory.blocks_width(weights, eta, delta)),
+            (theory.shared_odds, theory.shared_width(weights, eta, delta)),
         ):
             below, at = law(weights, eta, [smallest - 1, smallest]).failure
             assert at <= delta < below
@@ -390,7 +393,7 @@ def test_the_lemma_keeps_its_promise(weights):
     # Error epsilon / d for each coordinate, at exactly the width promised; and the waste.
     dim, epsilon, delta = len(weights), 0.3, 0.05
     width = theory.lemma_width(dim, epsilon, delta)
-    assert theory.blocks(weights, epsilon / dim, width).failure <= delta
+    assert theory.blocks_odds(weights, epsilon / dim, width).failure <= delta
     assert theory.blocks_width(weights, epsilon / dim, delta) < width
 
 
@@ -422,8 +425,8 @@ def test_default_widths_span_the_rise():
     assert list(widths) == sorted(set(widths))
     assert all(k % 16 == 0 for k in widths if k > 100)
     easy, hard = (theory.tolerance("tight", 4, e) for e in epsilons)
-    assert 0.01 <= theory.shared(weights, easy, widths[0]).success < 0.03
-    assert 0.998 < theory.blocks(weights, hard, widths[-1]).success < 0.9992
+    assert 0.01 <= theory.shared_odds(weights, easy, widths[0]).success < 0.03
+    assert 0.998 < theory.blocks_odds(weights, hard, widths[-1]).success < 0.9992
     assert theory.default_widths((0.01, -0.02), epsilons, ("pooled",)) == (1,)
 
 
@@ -467,9 +470,9 @@ def test_predictions_stand_where_width_and_epsilon_say():
     target = (0.5, -0.2, 0.05, 0.4)
     found = ltjax.predict(problem(target))
     # Width 160 is row 2; epsilons descend, so 0.1 is column 1 and eta = 0.1 / (2 * 4) or / 2.
-    slides = theory.blocks(target, 0.0125, 160).success
+    slides = theory.blocks_odds(target, 0.0125, 160).success
     assert found["blocks/slides"].lower[2, 1] == pytest.approx(slides, rel=1e-12)
-    tight = theory.shared(target, 0.05, 160).success
+    tight = theory.shared_odds(target, 0.05, 160).success
     assert found["shared/tight"].upper[2, 1] == pytest.approx(tight, rel=1e-12)
     assert found["pooled/tight"].upper[2, 1] == found["shared/tight"].upper[2, 1]
     assert found["pooled/tight"].lower[2, 1] == found["blocks/tight"].lower[2, 1]
@@ -488,8 +491,8 @@ def test_many_uneven_weights_are_bracketed():
     assert np.all(found.upper - found.lower < 0.05)
     # All weights as small as the smallest are easier, as large as the largest harder: q falls in t.
     eta = theory.tolerance("tight", 20, 0.4)
-    easier = theory.shared(np.full(20, 0.1), eta, (60, 150, 400)).success
-    harder = theory.shared(np.full(20, 0.223), eta, (60, 150, 400)).success
+    easier = theory.shared_odds(np.full(20, 0.1), eta, (60, 150, 400)).success
+    harder = theory.shared_odds(np.full(20, 0.223), eta, (60, 150, 400)).success
     assert np.all(harder <= found.upper[:, 0])
     assert np.all(found.lower[:, 0] <= easier)
 

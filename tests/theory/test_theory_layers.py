@@ -81,7 +81,7 @@ def test_layer_block_reference():
 def test_one_output_is_the_neuron_in_blocks(construction):
     weights, m = [[0.5, -0.2, 0.03]], np.array([1, 2, 30, 150, 1000])
     layer = theory.layer_odds(construction, weights, 0.05, m, first=True)
-    neuron = theory.blocks(weights[0], 0.05, 3 * m)
+    neuron = theory.blocks_odds(weights[0], 0.05, 3 * m)
     np.testing.assert_allclose(layer.success, neuron.success, rtol=1e-13)
     np.testing.assert_allclose(layer.failure, neuron.failure, rtol=1e-13)
 
@@ -90,7 +90,7 @@ def test_one_input_is_the_shared_neuron():
     # A layer of one input and a neuron differ by the names of A and W alone.
     weights, m = np.array([0.5, -0.2, 0.03, 0.2]), np.array([[3, 40], [150, 1000]])
     layer = theory.layer_odds("blocks", weights[:, None], 0.05, m, first=True)
-    shared = theory.shared(weights, 0.05, m)
+    shared = theory.shared_odds(weights, 0.05, m)
     np.testing.assert_allclose(layer.success, shared.success, rtol=1e-13)
     assert layer.success.shape == (2, 2)
 

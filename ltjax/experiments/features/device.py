@@ -7,7 +7,7 @@ features with their best coefficients, at every width of the grid.
 Where the loss is a quadratic form in known second moments (relu and inputs with no preferred
 direction) or a mean over the user's own data it is exact, here up to the rounding of float32;
 `host` settles in float64 what that leaves open. Elsewhere it is estimated from fresh
-inputs, drawn anew in every trial, and the bracket is an interval that holds at `LEVEL`.
+inputs, drawn anew in every trial, and the bracket is an interval that holds at `host.LEVEL`.
 
 Source: Malach, Yehudai, Shalev-Shwartz, Shamir, ICML 2020, arXiv:2002.00585, section 3.
 """

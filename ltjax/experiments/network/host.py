@@ -14,17 +14,13 @@ from ltjax.masks import nearest
 from ltjax.networks import pairs, pruned
 from ltjax.networks.pairs import Pair
 from ltjax.problem.problem import Problem
-from ltjax.supnorm import ascent, branch_and_bound, certificate, semidefinite
+from ltjax.supnorm import bounds
 from ltjax.supnorm.one_neuron import holds_inside
-from ltjax.supnorm.plane import circle_bounds
 from ltjax.weights import redraw
 
 CHECKED_WIDTH = 2**14  # the widest layer that a known-answer check draws
 DRAWN_AT_ONCE = 2**20  # weights that the host holds
 POINTS = 64  # of the ball, at which a known-answer check evaluates
-STEPS = 200  # of a relaxation, before any tree
-NODES = 64  # of a tree: a number, as seconds would make counts depend on the machine
-GAP = branch_and_bound.SINGLE  # where an epsilon this near to the supremum may stay inside
 
 
 def layers(neurons, sizes) -> list[np.ndarray]:
@@ -120,7 +116,7 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points, err
         if rule in SUPREMA and len(n):
             at = problem.config.constructions.index(construction)
             pair = pair_of(problem, trials[n], neurons[n, at, k])
-            ends = _bracket(pair, points[n, at, k], upper[n, c, k], epsilons, rule)
+            ends = bracket(pair, points[n, at, k], upper[n, c, k], epsilons, rule)
             lower[n, c, k], upper[n, c, k] = ends
         elif rule not in SUPREMA:
             for i, j in zip(n, k, strict=True):
@@ -129,56 +125,11 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points, err
     return lower, upper
 
 
-def _bracket(pair, points, upper, epsilons, rule):
-    """Bounds [n] on suprema, from what is cheap to what is dear, as long as an epsilon is open.
-
-    First the points in hand, then the certificate, then the ascent; by rule tree then relaxations
-    and, pair by pair, trees. Of one or two inputs the supremum is known exactly.
-    """
+def bracket(pair, points, upper, epsilons, rule):
+    """Bounds [n] on suprema, narrowed as long as an epsilon is open: first the points in hand."""
     lower = pairs.reached(pair, points[..., None].astype(np.float64))[0][:, 0]
-    dear = (_certificate, _ascent, _relaxation)[: 2 if rule == "sup" else 3]
-    for narrow in {1: (_line,), 2: (_circle,)}.get(points.shape[1], dear):
-        at = np.flatnonzero(holds_inside(lower, upper, epsilons).any(axis=-1))
-        if len(at):
-            some = pair._replace(errors=tuple(e[at] for e in pair.errors))
-            # The least epsilon of those still open is the one that a point may yet refute.
-            above = np.where(lower[at, None] <= epsilons, epsilons, np.inf).min(axis=1)
-            low, high = narrow(some, above)
-            lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
-    return _searched(pair, lower, upper, epsilons) if rule == "tree" else (lower, upper)
-
-
-def _searched(pair, lower, upper, epsilons):
-    """These bounds [n], closed as far as an epsilon is inside, by a tree for each such epsilon."""
-    for n, e in np.argwhere(holds_inside(lower, upper, epsilons)):
-        if lower[n] <= epsilons[e] < upper[n]:  # a tree for another epsilon may have told
-            one = pair._replace(errors=tuple(errors[n] for errors in pair.errors))
-            for found in branch_and_bound.brackets(one, GAP, float(epsilons[e])):
-                lower[n], upper[n] = max(lower[n], found.lower), min(upper[n], found.upper)
-                if found.nodes >= NODES:
-                    break
-    return lower, upper
-
-
-def _line(pair, _):
-    return tuple(ends.max(axis=1) for ends in pairs.reached(pair, np.array([[1.0, -1.0]])))
-
-
-def _circle(pair, _):
-    each = (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))
-    return np.array([circle_bounds(one) for one in each]).T
-
-
-def _certificate(pair, _):
-    return 0.0, certificate.upper(pair)
-
-
-def _ascent(pair, wanted):
-    return ascent.lower(pair, wanted)[0], np.inf
-
-
-def _relaxation(pair, _):
-    return 0.0, semidefinite.upper(pair, steps=STEPS)
+    ladder = bounds.of_inputs(points.shape[1], closing=rule == "tree")
+    return bounds.narrow(pair, lower, upper, epsilons, ladder)
 
 
 def _slots(problem: Problem[Network], trial, construction, rule, block: int) -> float:

@@ -7,12 +7,13 @@ import numpy as np
 
 from ltjax import theory
 from ltjax.errors import InputError
-from ltjax.experiments.network.config import NETWORK_CONSTRUCTIONS, Network
+from ltjax.experiments.network.config import NETWORK_CONSTRUCTIONS, NETWORK_RULES, Network
 from ltjax.networks.targets import random_target, worst_target
 from ltjax.problem.problem import Grid, Problem, asked_grid
 from ltjax.system import files
 from ltjax.system.files import FilePath
 from ltjax.validate import check_seed
+from ltjax.weights.laws import Law, is_paper
 
 
 @np.errstate(under="ignore")
@@ -25,8 +26,9 @@ def network(
     target: FilePath | Sequence[np.ndarray] = "worst",
     last: str = "linear",
     constructions: Sequence[str] = NETWORK_CONSTRUCTIONS,
-    rules: Sequence[str] = Network.rules,
+    rules: Sequence = Network.rules,
     seed: int = 0,
+    law: Law | str | None = None,
 ) -> Problem:
     """The problem of pruning a random network of depth 2 l to a network of l layers.
 
@@ -39,8 +41,10 @@ def network(
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
         constructions: blocks and separate, or one of them.
-        rules: of slides, tight, sup and tree, each dearer than the one before.
+        rules: of slides, tight, sup and tree, each more expensive than the one before. And mask
+            rules, by name or as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
+        law: of all random weights, by name or as it is; U[-1, 1] by default.
     """
     check_seed(seed)
     if isinstance(target, str) and target in ("worst", "random"):
@@ -53,6 +57,12 @@ def network(
     else:
         layers = _layers(target, dim, hidden, depth)
         sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
+    if not is_paper(law) or not set(rules) <= set(NETWORK_RULES):
+        from ltjax.experiments.own.problems import own  # the way to jax
+
+        return own(
+            "network", sizes, last, layers, epsilons, blocks, law, rules, constructions, seed
+        )
     config = Network(sizes=sizes, last=last, constructions=tuple(constructions), rules=tuple(rules))
     checked, grid = config.check_target(layers), asked_grid(blocks, epsilons)
     if blocks is None:

@@ -11,6 +11,7 @@ from ltjax.networks.targets import neuron_target
 from ltjax.problem.problem import Grid, Problem, asked_grid
 from ltjax.system.files import FilePath
 from ltjax.validate import check_seed
+from ltjax.weights.laws import Law, is_paper
 
 
 @np.errstate(under="ignore")
@@ -20,8 +21,9 @@ def neuron(
     widths: Sequence[int] | None = None,
     target: FilePath | Sequence[float] | np.ndarray = "worst",
     constructions: Sequence[str] = CONSTRUCTIONS,
-    rules: Sequence[str] = RULES,
+    rules: Sequence = RULES,
     seed: int = 0,
+    law: Law | str | None = None,
 ) -> Problem:
     """The problem of pruning a random two-layer network to one neuron f(x) = relu(w.x).
 
@@ -33,10 +35,19 @@ def neuron(
         target: worst (all |w_i| = 1/sqrt(d), signs alternating), random (one target, drawn from
             the seed), a path to a .npy file, or the weights themselves.
         constructions: blocks and pooled, or one of them.
-        rules: of slides, tight, l2 and sup; sup is the dearest.
+        rules: of slides, tight, l2 and sup; sup is the most expensive. And mask rules, by name or
+            as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
+        law: of all random weights, by name or as it is; U[-1, 1] by default.
     """
     weights = _target(target, dim, check_seed(seed))
+    if not is_paper(law) or not set(rules) <= set(RULES):
+        from ltjax.experiments.own.problems import own  # the way to jax
+
+        return own(
+            "neuron", (len(weights), 1), "relu", weights, epsilons, widths, law, rules,
+            constructions, seed,
+        )  # fmt: skip
     config = Neuron(dim=len(weights), constructions=tuple(constructions), rules=tuple(rules))
     grid = asked_grid(widths, epsilons)
     if widths is None:

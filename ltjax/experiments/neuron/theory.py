@@ -117,7 +117,9 @@ def _blocks_curves(problem: Problem[Neuron]) -> Curves:
     target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
     for rule, etas in _etas(problem).items():
-        success = np.stack([partition.blocks(target, eta, ks).success for eta in etas], axis=-1)
+        success = np.stack(
+            [partition.blocks_odds(target, eta, ks).success for eta in etas], axis=-1
+        )
         curves[f"blocks/{rule}"] = "exact", success, success
     if {"l2", "sup"} & set(problem.config.rules):
         epsilons = problem.grid.epsilons

@@ -1,0 +1,109 @@
+"""One signature for every bound on a supremum, and the driver: cheap before expensive.
+
+A `Bound` looks at n pairs of one target and bounds sup ||g - f|| over the unit ball of each:
+
+    lower, upper = bound(pair, wanted)
+
+    pair     errors [n, side, n_out, n_in] for each layer
+    wanted   float64 [n, epsilon], the epsilons that are still inside the bracket; inf for others.
+             They say where an effort pays; the bounds are valid whatever they are.
+    lower, upper  float64 [n], or one number for all; 0 and inf say nothing.
+
+`narrow` asks one bound after the other, each only of the pairs of which an epsilon is still open. A
+verifier of a user's own enters as one more function.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ltjax.networks import pairs
+from ltjax.networks.pairs import Pair
+from ltjax.supnorm import ascent, branch_and_bound, certificate, semidefinite
+from ltjax.supnorm.one_neuron import holds_inside
+from ltjax.supnorm.plane import circle_bounds
+
+Bound = Callable[[Pair, np.ndarray], tuple[Any, Any]]
+
+STEPS = 200  # of a relaxation, before any tree
+NODES = 64  # of a tree: a number, as seconds would make counts depend on the machine
+GAP = branch_and_bound.SINGLE  # where an epsilon this near to the supremum may stay inside
+
+
+def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
+    """Brackets [n] narrowed by one bound after the other, while an epsilon is inside one.
+
+    Args:
+        lower, upper: what is known, float64 [n].
+        epsilons: the thresholds that matter, [epsilon].
+        bounds: from the cheapest to the most expensive.
+
+    Returns:
+        lower, upper: float64 [n].
+    """
+    lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
+    for bound in bounds:
+        inside = holds_inside(lower, upper, epsilons)
+        at = np.flatnonzero(inside.any(axis=-1))
+        if len(at) == 0:
+            break
+        some = pair._replace(errors=tuple(e[at] for e in pair.errors))
+        low, high = bound(some, np.where(inside[at], epsilons, np.inf))
+        lower[at], upper[at] = np.maximum(lower[at], low), np.minimum(upper[at], high)
+    return lower, upper
+
+
+def of_inputs(dim: int, closing: bool = False) -> tuple[Bound, ...]:
+    """The bounds for networks of `dim` inputs; `closing` adds those that close a bracket.
+
+    Of one or two inputs the supremum is known exactly.
+    """
+    exact = {1: (line,), 2: (circle,)}
+    return exact.get(dim, (norms, climb, *((relaxation, tree) if closing else ())))
+
+
+def line(pair: Pair, wanted) -> tuple[Any, Any]:
+    """One input: the supremum is at 1 or at -1."""
+    return tuple(ends.max(axis=1) for ends in pairs.reached(pair, np.array([[1.0, -1.0]])))
+
+
+def circle(pair: Pair, wanted) -> tuple[Any, Any]:
+    """Two inputs: the edge of the ball, arc by arc; see `plane`."""
+    return tuple(np.array([circle_bounds(one) for one in _each(pair)]).T)
+
+
+def norms(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From above, by the norms of the layers; see `certificate`."""
+    return 0.0, certificate.upper(pair)
+
+
+def climb(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From below, by points; see `ascent`. The least epsilon is the one to be exceeded."""
+    return ascent.lower(pair, wanted.min(axis=1))[0], np.inf
+
+
+def relaxation(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From above, by a doubly nonnegative relaxation; see `semidefinite`."""
+    return 0.0, semidefinite.upper(pair, steps=STEPS)
+
+
+def tree(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From both sides, by a tree for each epsilon in turn; see `branch_and_bound`."""
+    found = []
+    for one, epsilons in zip(_each(pair), wanted, strict=True):
+        low, high = 0.0, np.inf
+        for epsilon in epsilons[np.isfinite(epsilons)]:
+            if not low <= epsilon < high:  # a tree for another epsilon has told
+                continue
+            for known in branch_and_bound.brackets(one, GAP, float(epsilon)):
+                low, high = max(low, known.lower), min(high, known.upper)
+                if known.nodes >= NODES:
+                    break
+        found.append((low, high))
+    return tuple(np.array(found).T)
+
+
+def _each(pair: Pair):
+    """The pairs one by one, without their leading axis."""
+    return (pair._replace(errors=errors) for errors in zip(*pair.errors, strict=True))

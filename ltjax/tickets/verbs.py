@@ -1,0 +1,129 @@
+"""Tickets and gaps from Python: the functions behind `ltjax ticket`, `verify` and `gap`."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltjax.errors import InputError
+from ltjax.supnorm import brackets
+from ltjax.system import files, stops
+from ltjax.system.files import FilePath
+from ltjax.tickets import archive, pruning, verifying
+from ltjax.tickets.archive import Ticket
+from ltjax.tickets.verifying import Verdict
+
+Weights = FilePath | Sequence[np.ndarray]  # a .npz file, or matrices [n_out, n_in] in order
+
+
+def prune(
+    network: Weights,
+    epsilon: float,
+    out: FilePath | None = None,
+    *,
+    last: str = "linear",
+    delta: float = 0.05,
+    seed: int = 0,
+    construction: str = "blocks",
+    narrow: bool = False,
+    max_width: int = pruning.DEFAULT_MAX_WIDTH,
+) -> Ticket:
+    """Prune a random network to a network of your own.
+
+    Args:
+        network: its weight matrices, without biases.
+        epsilon: error allowed over the unit ball, in the L2 norm of the outputs.
+        out: file to write the ticket to, .npz.
+        last: linear or relu, what the last layer ends with.
+        delta: failure probability that the block sizes allow for.
+        seed: of the random network.
+        construction: blocks or separate.
+        narrow: whether to halve the random network as often as the ticket is still certified.
+        max_width: hidden neurons that a random layer may have.
+
+    Returns:
+        The ticket; `verify` says whether it holds.
+    """
+    if out is not None:
+        files.check_output(out, "out", (".npz",))
+    ticket = pruning.prune(
+        _layers(network, "network"),
+        last,
+        epsilon=epsilon,
+        delta=delta,
+        seed=seed,
+        construction=construction,
+        narrow=narrow,
+        max_width=max_width,
+    )
+    if out is not None:
+        files.write_atomic(out, archive.to_bytes(ticket))
+    return ticket
+
+
+def read_ticket(path: FilePath) -> Ticket:
+    """The ticket of a file; `InputError` unless the file is one, to the byte."""
+    return archive.read(path)
+
+
+def verify(
+    ticket: Ticket | FilePath,
+    network: Weights,
+    gap: float | None = None,
+    seconds: float = 60.0,
+) -> Verdict:
+    """Certify a ticket, from itself and the network it was made for.
+
+    Args:
+        ticket: from `prune`, or its file.
+        network: the target.
+        gap: to close the bracket until upper <= (1 + gap) lower; by default only until it is clear
+            on which side of epsilon the supremum is.
+        seconds: to work on the bracket at most.
+
+    Returns:
+        A verdict: `holds`, and a bracket `lower`, `upper` on the supremum of the error.
+    """
+    brackets.check(gap, seconds)
+    one = ticket if isinstance(ticket, Ticket) else archive.read(ticket)
+    stop = stops.deadline(seconds)
+    return verifying.verify(one, _layers(network, "network"), True, gap, stop)
+
+
+def gap(
+    first: Weights,
+    second: Weights,
+    gap: float = 0.01,
+    *,
+    radius: float = 1.0,
+    norm: str = "l2",
+    last: str = "linear",
+    seconds: float = 60.0,
+) -> tuple[float, float]:
+    """Certified bounds on the supremum of ||f - g|| over a ball, for two networks of one shape.
+
+    Args:
+        first, second: their weight matrices, without biases.
+        gap: until upper <= (1 + gap) lower, or the time is over; any bracket is valid.
+        radius: of the ball of inputs.
+        norm: of the difference of the outputs, l2 or max.
+        last: linear or relu, what the last layer ends with.
+        seconds: to work on the bracket at most.
+
+    Returns:
+        lower, upper.
+    """
+    brackets.check(gap, seconds, radius)
+    if norm not in ("l2", "max"):
+        raise InputError(f"norm must be one of l2, max, got {norm}.")
+    a, b = _layers(first, "first"), _layers(second, "second")
+    pair, scale = brackets.pair_of(a, b, last, radius)
+    stop = stops.deadline(seconds)
+    *_, found = brackets.closing(pair, scale, gap, norm=norm, stop=stop, divided=False)
+    return found.lower, found.upper
+
+
+def _layers(network: Weights, name: str) -> list[np.ndarray]:
+    if isinstance(network, str | os.PathLike):
+        return files.read_network(network, name)
+    return files.given(network, name)

@@ -1,0 +1,103 @@
+"""Mask rules on one slot: the definition of nearest, and rules that are none."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltjax.errors import InputError
+from ltjax.masks import rules
+from ltjax.masks.rules import MaskRule, flips, nearest
+from ltjax.testing import check_rule
+
+PRODUCTS = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=6)
+
+
+def rule(keep):
+    """A rule that nobody else gets to know."""
+    return MaskRule(keep.__name__, keep, "0" * 8)
+
+
+@given(PRODUCTS, st.floats(-1, 1, width=32))
+@settings(max_examples=60, deadline=None)
+def test_nearest_keeps_the_nearest_if_that_is_better_than_none(products, target):
+    kept = np.asarray(nearest(jnp.float32(products), jnp.float32(target)))
+    off = np.abs(np.float32(products) - np.float32(target))
+    assert kept.sum() == (off.min() < abs(np.float32(target)))
+    if kept.any():
+        assert off[kept] == off.min()
+
+
+@given(PRODUCTS, st.floats(-1, 1, width=32))
+@settings(max_examples=30, deadline=None)
+def test_flips_err_no_more_than_nearest(products, target):
+    products, target = np.float32(products), np.float32(target)
+    off = lambda one: abs(products[np.asarray(one(products, target))].sum() - target)
+    assert off(flips) <= off(nearest) + 1e-6
+
+
+@pytest.mark.parametrize("one", [nearest, flips])
+def test_rules_of_ours_keep_the_contract(one):
+    check_rule(one)
+
+
+def everything(products, target):
+    return jnp.ones(len(products), bool)
+
+
+def floats(products, target):
+    return jnp.where(products > 0, 1.0, 0.0)
+
+
+def short(products, target):
+    return jnp.zeros(1, bool)
+
+
+def python(products, target):
+    return jnp.array([p < target for p in products.tolist()])
+
+
+def branching(products, target):
+    return products > 0 if target > 0 else products < 0
+
+
+calls = []
+
+
+def moody(products, target):
+    calls.append(None)
+    return nearest(products, target) & (len(calls) % 3 != 1)
+
+
+@pytest.mark.parametrize(
+    ("keep", "reason"),
+    [
+        (everything, "keep open neurons alone"),
+        (floats, "give bool"),
+        (short, "give bool"),
+        (python, "that jax can compile"),
+        (branching, "that jax can compile"),
+        (moody, "depend on its slot alone"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused_in_one_line(keep, reason):
+    with pytest.raises(InputError, match=rf"rule {keep.__name__} must .*{reason}") as caught:
+        check_rule(rule(keep))
+    assert "\n" not in str(caught.value)
+
+
+def test_two_texts_of_one_name_are_refused(monkeypatch):
+    monkeypatch.setattr(rules, "_known", {})
+
+    @rules.mask_rule
+    def mine(products, target):
+        return products < target
+
+    assert rules.known() == {"mine": mine}
+    rules.register(mine)
+    with pytest.raises(InputError, match=r"rule mine must be defined once"):
+
+        @rules.mask_rule
+        def mine(products, target):
+            return products > target
