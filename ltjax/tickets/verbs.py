@@ -13,7 +13,7 @@ from ltjax.tickets import archive, pruning, verifying
 from ltjax.tickets.archive import Ticket
 from ltjax.tickets.verifying import Verdict
 
-Weights = FilePath | Sequence[np.ndarray]  # a .npz file, or matrices [n_out, n_in] in order
+Weights = FilePath | Sequence  # a .npz file, or matrices [n_out, n_in] in order
 
 
 def prune(
@@ -126,4 +126,4 @@ def gap(
 def _layers(network: Weights, name: str) -> list[np.ndarray]:
     if isinstance(network, str | os.PathLike):
         return files.read_network(network, name)
-    return files.given(network, name)
+    return files.given([np.asarray(layer) for layer in network], name)
