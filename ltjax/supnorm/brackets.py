@@ -179,11 +179,15 @@ def closing(
         stop: asked before every step of the search.
         divided: see `outward`; false for what `pair_of` returns.
     """
-    from ltjax.supnorm import branch_and_bound  # the way to jax
+    from ltjax.supnorm import branch_and_bound, max_min  # the way to jax
     from ltjax.system import devices
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
-    for found in devices.quietly(branch_and_bound.brackets(pair, gap, inner, norm, stop)):
+    if max_min.applies(pair, norm):
+        search = max_min.brackets(pair, gap, inner, stop)
+    else:
+        search = branch_and_bound.brackets(pair, gap, inner, norm, stop)
+    for found in devices.quietly(search):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         yield Apart(*outward(pair, scale, found.lower, found.upper, divided), found.nodes)
