@@ -23,7 +23,7 @@ import numpy as np
 
 from ltjax import decimals
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, brackets, branch_and_bound, semidefinite
+from ltjax.supnorm import ascent, brackets, branch_and_bound, max_min, semidefinite
 from ltjax.supnorm.moments import known_bound
 from ltjax.system import devices, files, stops
 from ltjax.tickets import pruning, verifying
@@ -56,6 +56,7 @@ GOALS = [
     Goal((8, 8, 8, 1), 20, 0.01, 20.0),
     Goal((16, 16, 16, 1), 6, 0.05, 60.0),
 ]
+PARTS = "root", "tree", "formula", "scip", "digits"
 QUICK = [Goal((4, 4, 1), 3, FINE, 1.2)]
 
 
@@ -146,6 +147,26 @@ def bench_root(goals):
     )
 
 
+def bench_formula(goals):
+    """One hidden layer by the formula, and by the tree to the same gap, in turn."""
+    print("\nformula for one hidden layer: upper over lower; seconds, worst; the tree's over it")
+    for goal in (goal for goal in goals if len(goal.sizes) == 3 and goal.sizes[1] <= 8):
+        pairs, found, seconds = closed(goal._replace(pairs=min(goal.pairs, 10)))
+        ratios, own, gaps = [], [], []
+        for pair, bracket, took in zip(pairs, found, seconds, strict=True):
+            (*_, last), other = clocked(lambda pair=pair: list(max_min.brackets(pair, FINE)))
+            assert last.lower <= bracket.upper
+            assert bracket.lower <= last.upper
+            gaps.append(last.upper / last.lower)
+            own.append(other)
+            ratios.append(took / other)
+        print(
+            f"  {goal.name:<12} {max(gaps):.6f};  {1e3 * np.median(own):.1f} ms, "
+            f"{1e3 * max(own):.1f};  {np.median(ratios):.0f}   >= 100",
+            flush=True,
+        )
+
+
 def bench_scip(goals):
     """The same pairs by mixed-integer optimisation, of the test extra."""
     if not find_spec("pyscipopt"):
@@ -190,13 +211,14 @@ def bench_digits(path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="toy sizes")
-    parser.add_argument("--part", choices=["root", "tree", "scip", "digits"], help="one part")
+    parser.add_argument("--part", choices=PARTS, help="one part")
     parser.add_argument("--digits", type=Path, default=ROOT / "runs" / "digits.npz")
     args = parser.parse_args(argv)
     goals = QUICK if args.quick else GOALS
     parts = {
         "root": lambda: bench_root(goals),
         "tree": lambda: bench_tree(goals),
+        "formula": lambda: bench_formula(goals),
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }

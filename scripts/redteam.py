@@ -52,6 +52,7 @@ from ltjax.supnorm import (
     brackets,
     branch_and_bound,
     certificate,
+    max_min,
     plane,
     semidefinite,
 )
@@ -144,6 +145,18 @@ def searched(case):
     return [
         claim
         for bracket in islice(found, 3)
+        for claim in (Claim("upper", bracket.upper), Claim("lower", bracket.lower, bracket.point))
+    ]
+
+
+def settled(case):
+    """One hidden layer by the formula, to 1e-6."""
+    pair = pair_of(case, lead=False)
+    if not max_min.applies(pair, "l2"):
+        return []
+    return [
+        claim
+        for bracket in max_min.brackets(pair, 1e-6)
         for claim in (Claim("upper", bracket.upper), Claim("lower", bracket.lower, bracket.point))
     ]
 
@@ -243,6 +256,7 @@ BOUNDS = {
     "relaxation": Bound(relaxed),
     "ascent": Bound(ascent_lower),
     "tree": Bound(searched),
+    "formula": Bound(settled, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "circle": Bound(circle, sizes=[s for s in SIZES if s[0] == 2], turns=20),
     "points": Bound(at_points, sizes=SIZES, turns=20),
     "neuron": Bound(one_neuron, sizes=[(1, 1), (2, 1), (3, 1), (6, 1)], turns=20),

@@ -185,7 +185,7 @@ class Verify:
 class Gap:
     """Tell how far two networks are apart over a ball, by a certified bracket that closes.
 
-    Any two bias-free ReLU networks of one shape: quantised, pruned, distilled. A first bracket is
+    Any two bias-free ReLU networks of one depth: quantised, pruned, distilled. A first bracket is
     there at once; the time, or an interrupt, ends the search with the one found so far, and a line
     tells where it is wider than was asked for.
 
@@ -195,7 +195,11 @@ class Gap:
     """
 
     first: Positional[Annotated[File, arg(help=NETWORK)]]
-    second: Positional[Annotated[File, arg(help="Another one of the same shape.")]]
+    second: Positional[
+        Annotated[
+            File, arg(help="Another one of the same depth; hidden layers may be of any size.")
+        ]
+    ]
     radius: Annotated[float, arg(help="Of the ball of inputs.")] = 1.0
     norm: Annotated[Literal["l2", "max"], arg(help="Of the difference of the outputs.")] = "l2"
     last: Annotated[

@@ -43,21 +43,19 @@ class Apart(NamedTuple):
 def pair_of(
     first: Layers, second: Layers, last: str = "linear", radius: float = 1.0
 ) -> tuple[Pair, float]:
-    """Two networks of one shape with entries below 1, and the scale of their bracket.
+    """Two networks with entries below 1, as one pair, and the scale of their bracket.
 
     That is the number they were divided by, a power of two, times the radius of the ball. Nothing
-    is rounded but E = g - f, entry by entry, and that is 0 only where two entries are equal.
+    is rounded but E = g - f, entry by entry, and that is 0 only where two entries are equal. They
+    have one depth, and the same inputs and outputs; where hidden layers differ, the narrower one
+    gets neurons without weights.
 
     Raises:
-        InputError: of two shapes, or of a scale or weights that float64 cannot hold.
+        InputError: of two depths, of other inputs or outputs, or of a scale or weights that float64
+            cannot hold.
     """
     first, second = files.given(first, "first"), files.given(second, "second")
-    shapes = [[list(w.shape) for w in layers] for layers in (first, second)]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"networks must have one shape, got {shapes[0]} and {shapes[1]}.")
-    layers, exponent, exact = _balanced(
-        _alive([np.stack(both) for both in zip(first, second, strict=True)])
-    )
+    layers, exponent, exact = _balanced(_alive(_widened(first, second)))
     with np.errstate(over="ignore"):
         scale = float(np.ldexp(radius, exponent))
     if not (exact and LEAST <= scale <= MOST):
@@ -68,6 +66,24 @@ def pair_of(
         )
     errors = tuple((b - a)[None] for a, b in layers)
     return Pair(tuple(a for a, _ in layers), errors, last), scale
+
+
+def _widened(first, second):
+    """The layers of both networks side by side, [2, n_out, n_in], with zeros for what one lacks."""
+    shapes = [[list(w.shape) for w in layers] for layers in (first, second)]
+    one, other = ((len(s), s[0][1], s[-1][0]) for s in shapes)
+    if one != other:
+        raise InputError(
+            "networks must have one depth, and the same inputs and outputs, got layers "
+            f"{shapes[0]} and {shapes[1]}."
+        )
+    both = []
+    for a, b in zip(first, second, strict=True):
+        layer = np.zeros((2, *np.maximum(a.shape, b.shape)))
+        for part, w in zip(layer, (a, b), strict=True):
+            part[: w.shape[0], : w.shape[1]] = w
+        both.append(layer)
+    return both
 
 
 def _alive(layers):
@@ -179,11 +195,15 @@ def closing(
         stop: asked before every step of the search.
         divided: see `outward`; false for what `pair_of` returns.
     """
-    from ltjax.supnorm import branch_and_bound  # the way to jax
+    from ltjax.supnorm import branch_and_bound, max_min  # the way to jax
     from ltjax.system import devices
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
-    for found in devices.quietly(branch_and_bound.brackets(pair, gap, inner, norm, stop)):
+    if max_min.applies(pair, norm):
+        search = max_min.brackets(pair, gap, inner, stop)
+    else:
+        search = branch_and_bound.brackets(pair, gap, inner, norm, stop)
+    for found in devices.quietly(search):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         yield Apart(*outward(pair, scale, found.lower, found.upper, divided), found.nodes)

@@ -100,10 +100,11 @@ def gap(
     last: str = "linear",
     seconds: float = 60.0,
 ) -> tuple[float, float]:
-    """Certified bounds on the supremum of ||f - g|| over a ball, for two networks of one shape.
+    """Certified bounds on the supremum of ||f - g|| over a ball, for two networks.
 
     Args:
-        first, second: their weight matrices, without biases.
+        first, second: their weight matrices, without biases: of one depth, with the same inputs
+            and outputs; hidden layers may be of any size.
         gap: until upper <= (1 + gap) lower, or the time is over; any bracket is valid.
         radius: of the ball of inputs.
         norm: of the difference of the outputs, l2 or max.

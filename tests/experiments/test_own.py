@@ -164,6 +164,17 @@ def test_a_rule_that_keeps_what_is_closed_is_refused(monkeypatch):
         ltjax.run(problem, 8)
 
 
+def test_a_rule_that_raises_is_refused_in_one_line(monkeypatch):
+    def raising(products, target):
+        raise RuntimeError("first line\nsecond line")
+
+    rule = MaskRule("raising", raising, "0" * 8)
+    monkeypatch.setitem(rules._known, "raising", rule)
+    problem = ltjax.neuron(rules=[rule, "tight"], **NEURON)
+    with pytest.raises(InputError, match=r"jax can compile, got first line second line$"):
+        ltjax.run(problem, 8)
+
+
 def test_a_kernel_that_errs_is_seen(gaussian):
     problem = ltjax.neuron(rules=["nearest", "tight"], **NEURON)
     measured = experiment("own").measured

@@ -46,6 +46,7 @@ def check(tmp_path, capsys, *words):
     return found, said
 
 
+@pytest.mark.slow
 def test_two_steps_at_toy_size(tmp_path, capsys):
     found, said = check(tmp_path, capsys, "--only", "words", "nearest")
     assert [record["step"] for record in found] == ["words", "nearest", "nearest"]

@@ -139,9 +139,30 @@ def test_a_time_that_is_over_leaves_what_is_there_at_once():
     assert 0.0 < only.lower < scale * circle_supremum(pair) < only.upper
 
 
+def last_of(first, second, **options):
+    pair, scale = brackets.pair_of(first, second, options.pop("last", "linear"))
+    *_, found = brackets.closing(pair, scale, 1e-4, divided=False, **options)
+    return found
+
+
+@pytest.mark.parametrize("sizes", [(2, 5, 1), (2, 4, 3, 2)])
+def test_a_neuron_that_does_nothing_may_be_missing(sizes):
+    first, second = near(sizes)
+    second[0][3], second[1][:, 3] = 0.0, 0.0
+    fewer = [np.delete(second[0], 3, axis=0), np.delete(second[1], 3, axis=1), *second[2:]]
+    whole, pruned = last_of(first, second), last_of(first, fewer)
+    assert pruned.lower <= whole.upper
+    assert whole.lower <= pruned.upper
+    assert pruned.upper <= 1.01 * pruned.lower
+    if len(sizes) == 3:  # the formula sees that the order of neurons is no part of a network
+        assert last_of(fewer, [fewer[0][::-1], fewer[1][:, ::-1]]).upper < 1e-9
+
+
 def test_networks_that_cannot_be_compared():
     first, second = near((2, 4, 2))
-    with pytest.raises(InputError, match=r"one shape, got \[\[4, 2\], \[2, 4\]\] and \[\[4, 2\]\]"):
+    with pytest.raises(
+        InputError, match=r"one depth.* got layers \[\[4, 2\], \[2, 4\]\] and \[\[4, 2\]\]"
+    ):
         brackets.pair_of(first, second[:1])
     with pytest.raises(InputError, match="size that float64 can hold"):
         brackets.pair_of(first, [1e300 * w for w in second])
@@ -228,7 +249,10 @@ TICKET = ["ticket", "a.npz", "--out", "t.npz"]
         (["gap", "a.npz"], "Missing from ltjax gap"),
         (["gap", "a.npz", "none.npz"], "second cannot be read from none.npz"),
         (["gap", "none.npz", "a.npz"], "first cannot be read from none.npz"),
-        (["gap", "a.npz", "other.npz"], r"one shape, got \[\[4, 2\], \[2, 4\]\] and \[\[4, 2\]\]"),
+        (
+            ["gap", "a.npz", "other.npz"],
+            r"one depth.* got layers \[\[4, 2\], \[2, 4\]\] and \[\[4, 2\]\]",
+        ),
         (["gap", "a.npz", "bias.npz"], "second must have no biases"),
         (["gap", "nan.npz", "a.npz"], "first must be finite, got nan"),
         (["gap", "large.npz", "large.npz"], "size that float64 can hold"),

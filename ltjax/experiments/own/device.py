@@ -19,7 +19,7 @@ import numpy as np
 from ltjax.experiments.network.device import STARTS, STEPS
 from ltjax.experiments.network.host import slot_rule
 from ltjax.experiments.neuron.host import slot_scale
-from ltjax.experiments.own.checks import DEVICE
+from ltjax.experiments.own.checks import DEVICE, check_law, check_rule
 from ltjax.experiments.own.config import Own
 from ltjax.experiments.own.host import at_hand, check, settle
 from ltjax.networks.pairs import Pair
@@ -174,7 +174,13 @@ def _slack(errors, off):
 
 
 def lanes(config: Own) -> int:
-    """Few trials side by side: a rule may hold all pairs of a slot's neurons."""
-    at_hand(config)
+    """Few trials side by side: a rule may hold all pairs of a slot's neurons.
+
+    Asked before anything is compiled, so that a law or a rule that is none is refused here.
+    """
+    law, rules = at_hand(config)
+    check_law(law)
+    for rule in rules:
+        check_rule(rule)
     slots_of_all = sum(2 * n_out * n_in for n_out, n_in in config.shapes)
     return int(min(max(2**22 // (slots_of_all * config.block**2), 1), 64))

@@ -9,7 +9,6 @@ import numpy as np
 from ltjax.errors import InputError, WrongKernelError
 from ltjax.experiments.network.host import bracket, slot_rule
 from ltjax.experiments.neuron.host import slot_rules
-from ltjax.experiments.own.checks import check_law, check_rule
 from ltjax.experiments.own.config import Own
 from ltjax.masks import rules
 from ltjax.masks.rules import MaskRule
@@ -86,18 +85,14 @@ def _closed(problem: Problem[Own], trials, kept, width: int) -> bool:
 
 
 def check(problem: Problem[Own], trials, lower, upper, kept, errors, points) -> None:
-    """Known-answer check of the law, the rules and the compiled kernel, on the first trials.
+    """Known-answer check of the rules and the compiled kernel, on the first trials.
 
     Raises:
-        InputError: a rule keeps a neuron that is closed to its slot, or the law is further off in
-            float32 than its `rounding` says.
+        InputError: a rule keeps a neuron that is closed to its slot.
         WrongKernelError: a bracket misses the float64 value.
     """
     some, config = trials[:CHECKED], problem.config
-    law, found = at_hand(config)
-    check_law(law)
-    for one in found:
-        check_rule(one)
+    law, _ = at_hand(config)
     for r, rule in enumerate(config.rules):
         for w, width in enumerate(problem.grid.widths):
             here = tuple(layer[: len(some), r, w] for layer in kept)

@@ -1,0 +1,343 @@
+r"""The supremum of |g - f| for one hidden layer: a maximum over sets of a minimum over a box.
+
+f(x) = a.relu(W x) and g(x) = b.relu(V+ x+ - V- x-). Over y = (x+, x-) >= 0, ||y|| = ||x||, neuron
+i of f is the row u_i = (W_i, -W_i) and that of g the row v_i = (V+_i, -V-_i). By the sign of what a
+neuron is multiplied with,
+
+    h = g - f = sum over C of relu(c.y) - sum over K of relu(k.y)
+
+with the *convex* pieces |b_i| v_i of b_i > 0 and |a_i| u_i of a_i < 0, and the *concave* ones the
+others; f - g swaps C and K. Then, over y >= 0 in the unit ball,
+
+    sup h = max over S within C of min over theta in [0, 1]^K of ||(sum_S c - sum_K theta_k k)_+||
+
+For relu(c.y) is the maximum of s c.y over s in {0, 1}, so that h is the maximum over S of functions
+that are concave in y, each the minimum over theta of linear ones; and the supremum of q.y is
+||q_+||. Supremum and minimum commute (Sion), as both sets are convex and compact.
+
+- Any theta bounds its S from above, in whatever way it was found: the computed norm, plus what it
+  may be off by rounding.
+- The minimiser points at y, and x = y+ - y- is a lower bound, evaluated by `pairs.reached`.
+- y >= 0 forgets that x_q is not positive and negative at once. Where the best y has both, the set
+  is branched: once without each. Where V+ = V-, no y is needed: over x in the ball the norm is
+  ||q||, and the formula is exact without branching.
+
+Every set is covered by a bound, those put aside early by the one they had then.
+
+Rounding. Near pairs have near pieces, c = k + D with D small, and D is taken from the errors, not
+from a difference: q = sum_S D - tau K with tau = theta - 1 for the partners k of S, which is small
+where D is. An entry of D or K is a sum of at most three products, off by four ulps of their sizes;
+q is off by as many ulps more as it has terms, of the sum of |D| and |tau| |K|; and its norm by
+2 d + 4 ulps of itself. Twice that is added to every bound.
+
+Source: derived here; the formula holds for any two networks with one hidden layer.
+"""
+
+import heapq
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from ltjax.networks import pairs
+from ltjax.networks.pairs import ULP, Pair, length
+from ltjax.supnorm.branch_and_bound import Bracket
+from ltjax.system.stops import Stop, never
+
+MOST = 16  # convex pieces: 2^MOST sets are tried
+HELD = 2**23  # numbers that the sums of all sets may take
+CHEAP, DEAR = 8, 60  # steps for every set that is open, and for those open after that
+AT_ONCE = 512  # sets that take their steps together
+LOOKED = 64  # points of the best sets
+TAKEN = 32  # nodes at a time
+NODES = 100_000  # at most
+TINY = 1e-300  # more than products lose that underflow, in networks of entries about 1
+
+
+class _Part(NamedTuple):
+    """One output and one sign: the pieces over y (or over x, where both sides are alike).
+
+    difference: D for a convex piece whose neuron has a concave one, too; else the piece, [C, _].
+    concave: K.
+    partner: for each convex piece the concave one of the same neuron, if there is one, as a 1.
+    sizes: the sum of |D|, with the products that it is made of, [_].
+    """
+
+    difference: np.ndarray
+    concave: np.ndarray
+    partner: np.ndarray
+    sizes: np.ndarray
+
+    def certified(self, q, tau):
+        """||q|| with all that rounding may have taken from it, for rows of q and tau."""
+        terms = 2.0 * (len(self.difference) + len(self.concave) + len(self.sizes) + 12) * ULP
+        moved = self.sizes + np.abs(tau) @ np.abs(self.concave)
+        return length(q, -1) * (1.0 + terms) + terms * length(moved, -1) + TINY
+
+
+class _Node(NamedTuple):
+    """A set with signs of some inputs: sum of its D, partners, a tau, and q as it stands."""
+
+    part: int
+    sums: np.ndarray
+    taken: np.ndarray
+    tau: np.ndarray
+    mask: np.ndarray
+    q: np.ndarray
+    solved: bool = False
+
+
+def applies(pair: Pair, norm: str = "l2") -> bool:
+    """Whether the formula settles a pair: one hidden layer, linear last, and not too many pieces.
+
+    Several outputs are scalar problems in the maximum norm alone.
+    """
+    if len(pair.weights) != 2 or pair.last != "linear":
+        return False
+    outputs = len(pair.weights[1])
+    return (outputs == 1 or norm == "max") and all(
+        len(part.difference) <= MOST and len(part.sizes) << len(part.difference) <= HELD
+        for k in range(outputs)
+        for part in _parts(_output(pair, k))
+    )
+
+
+def brackets(
+    pair: Pair, gap: float, epsilon: float | None = None, stop: Stop = never
+) -> Iterator[Bracket]:
+    """Closer and closer brackets on the supremum of the largest output; each is valid.
+
+    Args:
+        pair: ONE pair to which the formula `applies`, errors [side, n_out, n_in].
+        gap: positive; upper <= (1 + gap) lower is close enough.
+        epsilon: that the supremum is at most this, or above it, is close enough too.
+        stop: asked before every step of more than some milliseconds; true ends the work.
+
+    Yields:
+        The first after one matrix product a part; the last is close enough, unless stopped.
+    """
+    found = _Search(pair, gap, epsilon, stop)
+    yield found.bracket()
+    for _ in found.steps():
+        yield found.bracket()
+
+
+class _Search:
+    """The parts of a pair, a bound on every set of every part, and the best point so far."""
+
+    def __init__(self, pair, gap, epsilon, stop):
+        self.gap, self.epsilon, self.stop = gap, epsilon, stop
+        self.outputs = [_output(pair, k) for k in range(len(pair.weights[1]))]
+        self.split = _is_split(pair)
+        self.parts = [part for one in self.outputs for part in _parts(one)]
+        self.lower, self.upper = 0.0, np.inf
+        self.point = np.zeros(pair.weights[0].shape[1])
+        self.nodes, self.order, self.heap = 0, count(), []
+        self.sets, self.bounds = [], []
+        for number, part in enumerate(self.parts):
+            sets = _subsets(len(part.difference))
+            q = self.positive(sets @ part.difference)
+            bounds = part.certified(q, np.zeros((1, len(part.concave))))
+            self.look(number, q[np.argsort(-bounds)[:LOOKED]])
+            self.sets.append(sets)
+            self.bounds.append(bounds)
+
+    def positive(self, q):
+        return np.maximum(q, 0.0) if self.split else q
+
+    def look(self, number, q):
+        """Raise the lower bound at the points that rows q over y, or over x, stand for."""
+        d = len(self.point)
+        x = (q[:, :d] - q[:, d:] if self.split else q).T
+        x = x[:, np.any(x != 0.0, axis=0)]
+        if x.size == 0:
+            return
+        reached = pairs.reached(self.outputs[number // 2], x)[0]
+        if np.max(reached) > self.lower:
+            best = int(np.argmax(reached))
+            self.lower, self.point = float(reached[best]), x[:, best] / length(x[:, best])
+
+    def enough(self):
+        """What a bound may be, and be done with."""
+        level = self.lower * (1.0 + self.gap)
+        if self.epsilon is not None and self.lower <= self.epsilon:
+            level = max(level, self.epsilon)
+        return level
+
+    def done(self):
+        """Whether the bracket is close enough, or the epsilon refuted."""
+        refuted = self.epsilon is not None and self.lower > self.epsilon
+        return refuted or self.bracket().upper <= self.enough()
+
+    def bracket(self):
+        upper = max(float(np.max(bounds, initial=0.0)) for bounds in self.bounds)
+        if self.heap:  # the first of the heap has the largest bound
+            upper = max(upper, -self.heap[0][0])
+        self.upper = np.fmin(self.upper, max(upper, self.lower)) if upper == upper else np.nan
+        return Bracket(self.lower, float(self.upper), self.point, self.nodes)
+
+    def steps(self):
+        """Narrow, a turn at a time."""
+        for number in range(len(self.parts)):
+            for _ in self.descend(number):
+                yield
+                if self.stop() or self.done():
+                    return
+        for number in range(len(self.parts)):
+            self.open(number)
+        while self.heap and not self.stop() and not self.done() and self.nodes < NODES:
+            self.visit()
+            yield
+
+    def descend(self, number):
+        """Better theta for the sets of a part that are open, some at a time."""
+        part, bounds = self.parts[number], self.bounds[number]
+        at = np.flatnonzero(bounds > self.enough())
+        at = at[np.argsort(-bounds[at])]
+        for first in range(0, len(at), AT_ONCE):
+            some = at[first : first + AT_ONCE]
+            some = some[bounds[some] > self.enough()]
+            sets = self.sets[number][some]
+            sums, taken, tau = sets @ part.difference, sets @ part.partner, 0.0
+            for steps in (CHEAP, DEAR):
+                if len(some) == 0:
+                    break
+                q, tau = self.minimised(part, sums, taken, tau, 1.0, steps)
+                bounds[some] = np.minimum(bounds[some], part.certified(q, tau))
+                self.look(number, q)
+                keep = bounds[some] > self.enough()
+                some, sums, taken, tau = some[keep], sums[keep], taken[keep], tau[keep]
+            yield
+
+    def minimised(self, part, sums, taken, tau, mask, steps):
+        """Projected gradient with momentum on ||mask (sums - tau K)_+||^2 / 2: q and tau.
+
+        Args:
+            sums, taken: the sum of D, and the partners, of each set: [n, _] and [n, K].
+            tau: theta less `taken`, from where to go.
+        """
+        size = max(np.linalg.norm(part.concave, 2) ** 2, np.finfo(float).tiny)
+        tau = np.zeros_like(taken) + tau
+        ahead, t = tau, 1.0
+        for _ in range(steps):
+            q = self.positive(sums - ahead @ part.concave) * mask
+            new = np.clip(ahead + q @ part.concave.T / size, -taken, 1.0 - taken)
+            following = (1.0 + np.sqrt(1.0 + 4.0 * t * t)) / 2.0
+            ahead, tau, t = new + (t - 1.0) / following * (new - tau), new, following
+        return self.positive(sums - tau @ part.concave) * mask, tau
+
+    def open(self, number):
+        """Put the open sets of a part among the nodes; the others are done with."""
+        part, bounds = self.parts[number], self.bounds[number]
+        at = np.flatnonzero(bounds > self.enough())
+        for first in range(0, len(at), AT_ONCE):
+            some = at[first : first + AT_ONCE]
+            sets = self.sets[number][some]
+            sums, taken = sets @ part.difference, sets @ part.partner
+            self.push(number, sums, taken, np.zeros_like(taken), np.ones_like(sums), bounds[some])
+        bounds[at] = 0.0
+
+    def push(self, number, sums, taken, tau, mask, known):
+        """Nodes of one part, after some steps each."""
+        part = self.parts[number]
+        q, tau = self.minimised(part, sums, taken, tau, mask, DEAR)
+        self.look(number, q)
+        for n, bound in enumerate(np.minimum(known, part.certified(q, tau))):
+            node = _Node(number, sums[n], taken[n], tau[n], mask[n], q[n])
+            heapq.heappush(self.heap, (-float(bound), next(self.order), node))
+
+    def visit(self):
+        """The nodes of the largest bounds: branched where an input has both signs, or solved."""
+        taken = [heapq.heappop(self.heap) for _ in range(min(TAKEN, len(self.heap)))]
+        children: dict[int, list] = {}
+        for bound, order, node in taken:
+            if -bound <= self.enough():
+                self.close(node, -bound)
+                continue
+            self.nodes += 1
+            d = len(self.point)
+            both = np.minimum(node.q[:d], node.q[d:]) if self.split else np.zeros(1)
+            if both.max() > 0.0:
+                at = int(np.argmax(both))
+                for off in (at, at + d):
+                    mask = node.mask.copy()
+                    mask[off] = 0.0
+                    child = node.sums, node.taken, node.tau, mask, -bound
+                    children.setdefault(node.part, []).append(child)
+            elif node.solved:  # as close as floating point gets
+                self.close(node, -bound)
+            else:
+                part = self.parts[node.part]
+                q, tau = self.exactly(part, node)
+                self.look(node.part, q[None])
+                better = node._replace(q=q, tau=tau, solved=True)
+                known = max(bound, -float(part.certified(q, tau)))
+                heapq.heappush(self.heap, (known, order, better))
+        for part, some in children.items():
+            self.push(part, *(np.array(column) for column in zip(*some, strict=True)))
+
+    def close(self, node, bound):
+        """Done with a node, whose bound stays."""
+        self.bounds[node.part][0] = max(self.bounds[node.part][0], bound)
+
+    def exactly(self, part, node):
+        """q and tau of the least ||(mask (sums - tau K))_+||: least squares with bounds.
+
+        ||z_+|| is the least ||z + p|| over p >= 0, so that one more variable an entry makes the
+        problem linear. Whatever the solver gives is clipped, and bounds all the same.
+        """
+        rows = part.concave * node.mask
+        matrix, low, high = rows.T, -node.taken, 1.0 - node.taken
+        if self.split:
+            matrix = np.concatenate([matrix, -np.eye(len(node.sums))], axis=1)
+            low = np.append(low, np.zeros(len(node.sums)))
+            high = np.append(high, np.full(len(node.sums), np.inf))
+        if matrix.shape[1] == 0:
+            return self.positive(node.sums * node.mask), node.tau
+        solved = lsq_linear(matrix, node.sums * node.mask, (low, high), method="bvls", tol=1e-13).x
+        tau = np.clip(solved[: len(rows)], -node.taken, 1.0 - node.taken)
+        return self.positive((node.sums - tau @ part.concave) * node.mask), tau
+
+
+def _subsets(n: int) -> np.ndarray:
+    """All subsets of n pieces, as rows of ones and zeros: [2^n, n]."""
+    return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+
+
+def _output(pair: Pair, k: int) -> Pair:
+    """The same networks with output k alone."""
+    (w, a), (e, last) = pair.weights, pair.errors
+    return Pair((w, a[k : k + 1]), (e, last[:, k : k + 1]), pair.last)
+
+
+def _is_split(pair: Pair) -> bool:
+    """Whether g has weights of its own for either sign of an input."""
+    return pair.errors[0].shape[0] == 2 and not np.array_equal(*pair.errors[0])
+
+
+def _parts(pair: Pair) -> tuple[_Part, _Part]:
+    """The pieces of g - f and of f - g, for one output."""
+    (w, (a,)), (e, (last, *_)) = pair.weights, pair.errors
+    f, sided = last[0], lambda plus, minus: np.concatenate([plus, -minus], axis=1)
+    if not _is_split(pair):
+        sided = lambda plus, minus: plus
+    b, u, v, moved = a + f, sided(w, w), sided(w + e[0], w + e[-1]), sided(e[0], e[-1])
+    apart = a[:, None] * moved + f[:, None] * v  # b v - a u, as accurate as the errors
+    sizes = np.abs(a)[:, None] * np.abs(moved) + np.abs(f)[:, None] * np.abs(v)
+    of_f, of_g, neuron = np.abs(a)[:, None] * u, np.abs(b)[:, None] * v, np.arange(len(a))
+    rises = np.concatenate([of_g[b > 0], of_f[a < 0]]), np.append(neuron[b > 0], neuron[a < 0])
+    falls = np.concatenate([of_f[a > 0], of_g[b < 0]]), np.append(neuron[a > 0], neuron[b < 0])
+    return _part(rises, falls, apart, sizes), _part(falls, rises, -apart, sizes)
+
+
+def _part(convex, concave, apart, sizes) -> _Part:
+    """Pieces and the neurons they are of, and what is apart in each neuron."""
+    (rows, of), (others, of_others) = convex, concave
+    partner = (of[:, None] == of_others).astype(np.float64)
+    paired = partner.any(axis=1)[:, None]
+    whole = np.where(paired, sizes[of], np.abs(rows)).sum(axis=0)
+    if not (np.all(np.isfinite(sizes)) and np.all(np.isfinite(others))):
+        whole = np.full_like(whole, np.nan)
+    return _Part(np.where(paired, apart[of], rows), others, partner, whole)
