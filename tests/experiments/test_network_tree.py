@@ -17,8 +17,9 @@ from ltjax.supnorm.plane import circle_supremum
 TRIALS = 48
 RULES = ("sup", "tree")
 ASKED = ltjax.network(
-    dim=6, hidden=6, blocks=(6, 12, 34), epsilons=(0.5, 0.3), constructions=("blocks",), rules=RULES
-)
+    dim=6, hidden=6, blocks=(6, 12, 34), epsilons=(0.5, 0.3), constructions=("blocks",), rules=RULES,
+    last="relu",  # of which no formula speaks
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
