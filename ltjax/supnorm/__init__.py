@@ -2,24 +2,35 @@
 
 A pair is a target f and n networks g, as `Pair(weights, errors)`; with a bound of one's own,
 
-    ladder = (*ltjax.supnorm.of_inputs(dim), mine)
-    lower, upper = ltjax.supnorm.narrow(pair, [0.0], [math.inf], epsilons, ladder)
+    bounds = (*ltjax.supnorm.ladder(pair), mine)
+    lower, upper = ltjax.supnorm.narrow(pair, [0.0], [math.inf], epsilons, bounds)
 """
 
 from ltjax.system import devices  # noqa: F401  first: it says which setting keeps jax from starting
 
 # isort: split
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm.bounds import Bound, circle, climb, line, narrow, norms, of_inputs, relaxation
+from ltjax.supnorm.bounds import (
+    Bound,
+    circle,
+    climb,
+    formula,
+    ladder,
+    line,
+    narrow,
+    norms,
+    relaxation,
+)
 
 __all__ = [
     "Bound",
     "Pair",
     "circle",
     "climb",
+    "formula",
+    "ladder",
     "line",
     "narrow",
     "norms",
-    "of_inputs",
     "relaxation",
 ]

@@ -20,7 +20,7 @@ import numpy as np
 
 from ltjax.networks import pairs
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, branch_and_bound, certificate, semidefinite
+from ltjax.supnorm import ascent, branch_and_bound, certificate, max_min, semidefinite
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_bounds
 
@@ -28,6 +28,7 @@ Bound = Callable[[Pair, np.ndarray], tuple[Any, Any]]
 
 STEPS = 200  # of a relaxation, before any tree
 NODES = 64  # of a tree: a number, as seconds would make counts depend on the machine
+TIE = 1e-10  # relative: an epsilon as near to the supremum stays inside
 GAP = branch_and_bound.SINGLE  # where an epsilon this near to the supremum may stay inside
 
 
@@ -54,13 +55,17 @@ def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
     return lower, upper
 
 
-def of_inputs(dim: int, closing: bool = False) -> tuple[Bound, ...]:
-    """The bounds for networks of `dim` inputs; `closing` adds those that close a bracket.
+def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
+    """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
-    Of one or two inputs the supremum is known exactly.
+    Of one or two inputs, and of one small hidden layer, the supremum is known exactly.
     """
     exact = {1: (line,), 2: (circle,)}
-    return exact.get(dim, (norms, climb, *((relaxation, tree) if closing else ())))
+    if (dim := pair.weights[0].shape[1]) in exact:
+        return exact[dim]
+    if max_min.applies(pair):
+        return (formula,)
+    return (norms, climb, *((relaxation, tree) if closing else ()))
 
 
 def line(pair: Pair, wanted) -> tuple[Any, Any]:
@@ -81,6 +86,19 @@ def norms(pair: Pair, wanted) -> tuple[Any, Any]:
 def climb(pair: Pair, wanted) -> tuple[Any, Any]:
     """From below, by points; see `ascent`. The least epsilon is the one to be exceeded."""
     return ascent.lower(pair, wanted.min(axis=1))[0], np.inf
+
+
+def formula(pair: Pair, wanted) -> tuple[Any, Any]:
+    """One small hidden layer: on which side of each epsilon the supremum is; see `max_min`."""
+    found = []
+    for one, epsilons in zip(_each(pair), wanted, strict=True):
+        low, high = 0.0, np.inf
+        for epsilon in epsilons[np.isfinite(epsilons)]:
+            if low <= epsilon < high:
+                *_, last = max_min.brackets(one, TIE, float(epsilon))
+                low, high = max(low, last.lower), min(high, last.upper)
+        found.append((low, high))
+    return tuple(np.array(found).T)
 
 
 def relaxation(pair: Pair, wanted) -> tuple[Any, Any]:

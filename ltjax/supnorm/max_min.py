@@ -50,7 +50,7 @@ MOST = 16  # convex pieces: 2^MOST sets are tried
 HELD = 2**23  # numbers that the sums of all sets may take
 CHEAP, DEAR = 8, 60  # steps for every set that is open, and for those open after that
 AT_ONCE = 512  # sets that take their steps together
-LOOKED = 64  # points of the best sets
+LOOKED = 16  # points of the best sets
 TAKEN = 32  # nodes at a time
 NODES = 100_000  # at most
 TINY = 1e-300  # more than products lose that underflow, in networks of entries about 1
@@ -92,16 +92,16 @@ class _Node(NamedTuple):
 def applies(pair: Pair, norm: str = "l2") -> bool:
     """Whether the formula settles a pair: one hidden layer, linear last, and not too many pieces.
 
-    Several outputs are scalar problems in the maximum norm alone.
+    Several outputs are scalar problems in the maximum norm alone. Errors may have a leading axis,
+    of pairs that are all to be settled.
     """
     if len(pair.weights) != 2 or pair.last != "linear":
         return False
-    outputs = len(pair.weights[1])
-    return (outputs == 1 or norm == "max") and all(
-        len(part.difference) <= MOST and len(part.sizes) << len(part.difference) <= HELD
-        for k in range(outputs)
-        for part in _parts(_output(pair, k))
-    )
+    (w, a), b = pair.weights, pair.weights[1] + pair.errors[1][..., 0, :, :]
+    rises, falls = (np.sum((s * b > 0.0) + (s * a < 0.0) * 1, axis=-1) for s in (1.0, -1.0))
+    pieces = int(max(np.max(rises), np.max(falls)))
+    inputs = w.shape[1] * pair.errors[0].shape[-3]
+    return (len(a) == 1 or norm == "max") and pieces <= MOST and inputs << pieces <= HELD
 
 
 def brackets(
@@ -186,7 +186,7 @@ class _Search:
                 if self.stop() or self.done():
                     return
         for number in range(len(self.parts)):
-            self.open(number)
+            self.enter(number)
         while self.heap and not self.stop() and not self.done() and self.nodes < NODES:
             self.visit()
             yield
@@ -228,7 +228,7 @@ class _Search:
             ahead, tau, t = new + (t - 1.0) / following * (new - tau), new, following
         return self.positive(sums - tau @ part.concave) * mask, tau
 
-    def open(self, number):
+    def enter(self, number):
         """Put the open sets of a part among the nodes; the others are done with."""
         part, bounds = self.parts[number], self.bounds[number]
         at = np.flatnonzero(bounds > self.enough())

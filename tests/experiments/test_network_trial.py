@@ -18,6 +18,7 @@ from ltjax.experiments.network.config import Network
 from ltjax.networks import pairs, targets
 from ltjax.networks.pruned import mask
 from ltjax.problem.problem import Grid, Problem
+from ltjax.supnorm import max_min
 from ltjax.weights import draws, redraw
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one
@@ -311,3 +312,16 @@ def test_counts_do_not_depend_on_the_other_widths_and_constructions(whole):
     some = replace(ONE, grid=Grid(widths=(9, 150), epsilons=SMALL.grid.epsilons))
     same(counts(some, (0, FEW), lanes=16)[:2], [x[:, [1, 3]] for x in whole[:2]])
     same([x[3:] for x in counts(SMALL, (0, FEW), lanes=16)[:2]], whole[:2])
+
+
+@pytest.mark.slow
+def test_of_one_hidden_layer_no_trial_is_left_undecided(monkeypatch):
+    """And each is decided on the side that bounds from both sides had left for it."""
+    problem = ltjax.network(4, 4, 2, (0.5, 0.3), (10, 20, 40), rules=("sup",), seed=2)
+    settled = ltjax.run(problem, 128)
+    assert settled.undecided.max() == 0
+    monkeypatch.setattr(max_min, "applies", lambda pair, norm="l2": False)
+    open_ones = ltjax.run(problem, 128)
+    assert open_ones.undecided.max() > 10
+    assert np.all(open_ones.certified <= settled.certified)
+    assert np.all(settled.certified <= open_ones.certified + open_ones.undecided)

@@ -80,7 +80,7 @@ def ticket():
 
 def bracket():
     """An ascent, and relaxations in a tree."""
-    pair, scale = brackets.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9])
+    pair, scale = brackets.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9], "relu")
     *_, last = brackets.closing(pair, scale, 0.1)
     return last
 

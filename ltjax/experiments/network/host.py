@@ -128,7 +128,7 @@ def settle(problem: Problem[Network], trials, lower, upper, neurons, points, err
 def bracket(pair, points, upper, epsilons, rule):
     """Bounds [n] on suprema, narrowed as long as an epsilon is open: first the points in hand."""
     lower = pairs.reached(pair, points[..., None].astype(np.float64))[0][:, 0]
-    ladder = bounds.of_inputs(points.shape[1], closing=rule == "tree")
+    ladder = bounds.ladder(pair, closing=rule == "tree")
     return bounds.narrow(pair, lower, upper, epsilons, ladder)
 
 
