@@ -41,7 +41,8 @@ def test_in_the_plane_it_is_what_the_circle_says(seed, sides):
     assert np.linalg.norm(last.point) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("d", "n"), [(3, 4), pytest.param(5, 6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("d", "n"), [(3, 4), (5, 6)])
 def test_it_agrees_with_the_tree_and_with_points(d, n):
     for seed in range(4):
         pair = some(d, n, seed, 1 + seed % 2, 0.1)

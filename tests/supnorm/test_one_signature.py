@@ -25,8 +25,11 @@ def sampled(pair, wanted):
     return pairs.reached(pair, x)[0].max(axis=1), np.inf
 
 
+SLOW = [pytest.param(b, marks=pytest.mark.slow) for b in (bounds.climb, bounds.relaxation)]
+
+
 @pytest.mark.parametrize(
-    "bound", [sampled, bounds.norms, bounds.climb, bounds.relaxation], ids=lambda b: b.__name__
+    "bound", [sampled, bounds.norms, *SLOW], ids=["sampled", "norms", "climb", "relaxation"]
 )
 def test_every_bound_keeps_the_contract(bound):
     check_bound(bound)

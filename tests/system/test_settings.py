@@ -287,7 +287,7 @@ def test_a_command_says_in_one_line_what_keeps_jax_from_starting(
         np.savez(tmp_path / f"{i}.npz", *(layer * (1 + i) for layer in LAYERS))
     words = {
         "check": ["check"],
-        "gap": ["gap", "0.npz", "1.npz"],
+        "gap": ["gap", "0.npz", "1.npz", "--last", "relu"],
         "curve": ["curve", "features", "--dim", "2", "--trials", "9"],
     }[command]
     told = subprocess.run(
