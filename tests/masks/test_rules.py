@@ -11,7 +11,7 @@ from ltjax.masks import rules
 from ltjax.masks.rules import MaskRule, flips, nearest
 from ltjax.testing import check_rule
 
-# The compiler takes numbers below 2^-126 for 0: values, and differences of values, are not so small.
+# The compiler takes numbers below 2^-126 for 0: no value is so small, and no difference of values.
 SIZES = st.floats(2.0**-100, 1, width=32)
 VALUES = st.just(0.0) | SIZES | SIZES.map(lambda size: -size)
 PRODUCTS = st.lists(VALUES, min_size=1, max_size=6)
