@@ -53,7 +53,8 @@ AT_ONCE = 512  # sets that are swept together
 LOOKED = 16  # points of the best sets
 TAKEN = 32  # nodes at a time
 NODES = 100_000  # at most
-ASIDE = 1e-11  # how far from a wall rounding is no question, in a ball of radius 1
+ASIDE = 1e-9  # relative: where rounding is no question, and next to nothing is lost
+SMALLEST = float(np.finfo(np.float64).tiny)
 TINY = 1e-300  # more than products lose that underflow, in networks of entries about 1
 
 
@@ -207,7 +208,7 @@ class _Search:
                     break
                 q, tau = self.minimised(part, sums, taken, tau, 1.0, steps)
                 bounds[some] = np.minimum(bounds[some], part.certified(q, tau))
-                self.look(number, q)
+                self.look(number, beyond(q, sums))
                 keep = bounds[some] > self.enough()
                 some, sums, taken, tau = some[keep], sums[keep], taken[keep], tau[keep]
             yield
@@ -240,7 +241,7 @@ class _Search:
         """Nodes of one part, after some steps each."""
         part = self.parts[number]
         q, tau = self.minimised(part, sums, taken, tau, mask, DEAR)
-        self.look(number, q)
+        self.look(number, beyond(q, sums))
         for n, bound in enumerate(np.minimum(known, part.certified(q, tau))):
             node = _Node(number, sums[n], taken[n], tau[n], mask[n], q[n])
             heapq.heappush(self.heap, (-float(bound), next(self.order), node))
@@ -268,7 +269,7 @@ class _Search:
             else:
                 part = self.parts[node.part]
                 q, tau = self.exactly(part, node)
-                self.look(node.part, np.stack([q, self.beside(part, node, q, tau)]))
+                self.look(node.part, beyond(q, node.sums)[None])
                 better = node._replace(q=q, tau=tau, solved=True)
                 known = max(bound, -float(part.certified(q, tau)))
                 heapq.heappush(self.heap, (known, order, better))
@@ -299,16 +300,18 @@ class _Search:
         tau = np.clip(solved[: len(rows)] * unit, -node.taken, 1.0 - node.taken)
         return self.positive(sums - tau @ rows), tau
 
-    def beside(self, part, node, q, tau):
-        """y of unit length beside the walls k.y = 0 it lies on, where pieces act as in the set.
 
-        On a wall rounding decides whether a piece acts, and errors may be as small as rounding.
-        """
-        on = tau != 0.0
-        side = np.where(node.taken[on] > 0.0, 1.0, -1.0)
-        away = np.linalg.lstsq(part.concave[on] * node.mask, side)[0]
-        y, away = (x / (length(x) or 1.0) for x in (q, away))
-        return self.positive((y + ASIDE * away) * node.mask)
+def beyond(q, sums):
+    """The points of sets, a little beyond the walls k.y = 0 that they lie on.
+
+    With 0 < theta < 1 the best y has k.y = 0, where rounding decides whether a piece acts. A step
+    further along tau it acts as in the set, and errors may be as small as rounding.
+
+    Args:
+        q: sum D - tau K; an entry at 0 or below stays.
+        sums: sum D, and so where tau is 0.
+    """
+    return q + ASIDE * (q > 0.0) * (q - sums)
 
 
 def _subsets(n: int) -> np.ndarray:
@@ -331,16 +334,16 @@ def descended(sums, taken, tau, pieces, sweeps, split=True):
     Returns:
         q [_, row], q_+ where `split`, and tau [K, row].
     """
-    tau = np.array(tau)
+    low, high, tau = -taken, 1.0 - taken, np.array(tau)
     q = sums - np.einsum("kr,kjr->jr", tau, pieces)
+    active, step = np.empty_like(q), np.empty_like(q)
     for _ in range(sweeps):
         for k, row in enumerate(pieces):
-            active = np.where(q > 0.0, row, 0.0) if split else row
+            np.multiply(row, q > 0.0 if split else 1.0, out=active)
             slope = np.einsum("jr,jr->r", active, q)
-            bend = np.einsum("jr,jr->r", active, active)
-            moved = tau[k] + slope / np.where(bend > 0.0, bend, 1.0)
-            moved = np.clip(moved, -taken[k], 1.0 - taken[k])
-            q -= (moved - tau[k]) * row
+            bend = np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
+            moved = np.minimum(np.maximum(tau[k] + slope / bend, low[k]), high[k])
+            q -= np.multiply(moved - tau[k], row, out=step)
             tau[k] = moved
     q = sums - np.einsum("kr,kjr->jr", tau, pieces)
     return (np.maximum(q, 0.0) if split else q), tau

@@ -10,7 +10,7 @@ that errs by less than the weight itself. Of other pairs nothing is said, and `m
 as it does those whose best y has an input of both signs.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -22,11 +22,13 @@ from ltjax.networks.pairs import ULP, Pair, length
 from ltjax.supnorm import max_min
 
 MOST = 10  # hidden neurons of which the device tries all sets
-AT_ONCE = 2**17  # numbers that the sets of some pairs take, which a cache still holds
-SWEEPS = (1, 2, 4)  # for the sets that are open, then for those open after that
-BRANCHES = 12  # on the sign of an input, of what is open then
-POINTS = 3  # of each pair and sign, after each of these
+AT_ONCE = 2**19  # numbers that the sets of some pairs take
+SWEEPS = (1, 2)  # for the sets that are open, then for those open after that
+BRANCHES = 24  # on the sign of an input, of what is open then
+POINTS = 4  # of each pair, after each of these
+SCOUTS = 16, 1024  # sets of each pair
 FLUSHED = 1e-30  # more than the device loses of numbers too small for float32
+ASIDE = 1e-3  # relative, in float32: how far from a wall rounding is no question
 TINY = 1e-150  # more than a norm loses of squares that underflow
 
 
@@ -76,7 +78,8 @@ def quick(pair: Pair):
     """An upper bound for ONE pair, and a unit vector [d] where it is far apart; in float32."""
     with jax.default_matmul_precision("highest"):
         found = pieces(pair, jnp)
-        q = jnp.asarray(subsets(len(found.apart)), jnp.float32) @ found.apart
+        sets = jnp.asarray(subsets(len(found.apart)), jnp.float32)
+        q = sets @ found.apart
     signed = jnp.stack([q, -q])
     squares = jnp.sum(jnp.maximum(signed, 0.0) ** 2, axis=-1)
     # On the device a square too small counts as the least number.
@@ -86,7 +89,12 @@ def quick(pair: Pair):
     terms = _terms(n, width, float(jnp.finfo(q.dtype).eps))
     bound = norm * (1.0 + terms) + terms * sizes + FLUSHED
     best = jnp.argmax(squares, axis=-1)
-    y = jnp.maximum(jnp.stack([q[best[0]], -q[best[1]]]), 0.0)
+    tops = signed[0, best[0]], signed[1, best[1]]
+    better = [
+        _lowered(q, sets[at], concave)
+        for q, at, concave in zip(tops, best, (found.of_f, found.of_g), strict=True)
+    ]
+    y = jnp.maximum(jnp.stack([*tops, *better]), 0.0)
     x = y[:, : width // 2] - y[:, width // 2 :]
     x = x / long(jnp.sum(x * x, axis=-1))[:, None]
     values = jnp.abs(pairs.difference(pair, x.T, xp=jnp)[0])
@@ -95,7 +103,18 @@ def quick(pair: Pair):
     return upper, x[jnp.argmax(values)]
 
 
-@np.errstate(over="ignore", under="ignore", invalid="ignore")
+def _lowered(q, taken, concave):
+    """q_+ of ONE set with better theta: `max_min.descended` on the device."""
+    start, tau = q, [jnp.zeros(())] * len(concave)
+    for k in 2 * [*range(len(concave))]:
+        active = jnp.where(q > 0.0, concave[k], 0.0)
+        slope, bend = jnp.sum(active * q), jnp.sum(active * active)
+        moved = jnp.clip(tau[k] + slope / (bend + FLUSHED), -taken[k], 1.0 - taken[k])
+        q, tau[k] = q - (moved - tau[k]) * concave[k], moved
+    # A little beyond the walls: see `max_min.beyond`.
+    return jnp.maximum(jnp.where(q > 0.0, q + ASIDE * (q - start), 0.0), 0.0)
+
+
 def decide(pair: Pair, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brackets on the suprema of n pairs, in float64: see `bounds.Bound`.
 
@@ -103,14 +122,30 @@ def decide(pair: Pair, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pair: one hidden layer and one output; errors [n, side, n_out, n_in].
         wanted: the epsilons that are open, [n, epsilon]; inf for others.
     """
-    n, width = len(wanted), pair.weights[0].shape[1] * 2 << len(pair.weights[0])
+
+    def level(some, lower):
+        """The least epsilon that is open of each pair."""
+        inside = wanted[some] >= lower[:, None]
+        return np.where(inside, wanted[some], np.inf).min(axis=1)
+
+    return _brackets(pair, level)
+
+
+def close(pair: Pair, gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same, until upper <= (1 + gap) lower or no branch is left that helps."""
+    return _brackets(pair, lambda _, lower: lower * (1.0 + gap))
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
+def _brackets(pair, level):
+    """Brackets [n]; sets matter above `level`, of pairs (a slice) and their lower bounds."""
+    n, width = len(pair.errors[0]), pair.weights[0].shape[1] * 2 << len(pair.weights[0])
     step = max(1, AT_ONCE // width)
-    parts = (np.arange(n)[first : first + step] for first in range(0, n, step))
-    found = [
-        _decided(pair._replace(errors=tuple(e[some] for e in pair.errors)), wanted[some])
-        for some in parts
-    ]
-    lower, upper = (np.concatenate([np.zeros(0), *ends]) for ends in zip(*found, strict=True))
+    ends = [(np.zeros(0), np.zeros(0))]
+    for some in (slice(first, first + step) for first in range(0, n, step)):
+        part = pair._replace(errors=tuple(e[some] for e in pair.errors))
+        ends.append(_bracketed(part, partial(level, some)))
+    lower, upper = map(np.concatenate, zip(*ends, strict=True))
     return lower, upper
 
 
@@ -135,24 +170,28 @@ class _Rows(NamedTuple):
         return _Rows(*(x[..., at] for x in self))
 
 
-def _decided(pair, wanted):
+def _bracketed(pair, level):
     found = pieces(pair, np)
     size = length(found.sizes, -1)
     sure = found.agree & (size < np.inf)
-    every, y = _every_set(found, size)
+    every = _every_set(found, size)
     every[~sure] = 0.0
-    lower = _reached(pair, np.repeat(np.arange(len(y)), len(y[0])), y.reshape(-1, y.shape[-1]).T)
-    level = _level(wanted, lower)
-    rows = _rows(found, every, level)
-    known = np.where(every <= level[:, None, None], every, 0.0).max(axis=(1, 2))
     concave = np.stack([found.of_f, found.of_g], axis=1)
+    lower = np.zeros(len(size))
+    # The sets of the largest bounds go ahead: their points spare most others a second look.
+    for ahead in (n for n in SCOUTS if n == SCOUTS[0] or 8 * n < every[0].size):
+        ahead = min(ahead, every[0].size)
+        least = np.partition(every.reshape(len(size), -1), -ahead, axis=1)[:, -ahead]
+        scouts, q = _narrowed(_rows(found, every, least), found, concave, SWEEPS[-1])
+        lower = np.fmax(lower, _reached(pair, *_best(scouts, q)))
+    known = np.where(every <= level(lower)[:, None, None], every, 0.0).max(axis=(1, 2))
+    rows = _rows(found, every, level(lower))
     for sweeps in SWEEPS + BRANCHES * SWEEPS[-1:]:
         if len(rows.pair) == 0:
             break
         rows, q = _narrowed(rows, found, concave, sweeps)
         lower = np.fmax(lower, _reached(pair, *_best(rows, q)))
-        level = _level(wanted, lower)
-        keep = rows.bound > level[rows.pair]
+        keep = rows.bound > level(lower)[rows.pair]
         np.maximum.at(known, rows.pair[~keep], rows.bound[~keep])
         rows = rows.chosen(keep)
         if sweeps == SWEEPS[-1]:
@@ -162,25 +201,16 @@ def _decided(pair, wanted):
     return tuple(np.where(np.isnan(size), np.nan, end) for end in (lower, upper))
 
 
-def _level(wanted, lower):
-    """The least epsilon that is open of each pair, which sets must exceed to matter: [pair]."""
-    return np.where(wanted >= lower[:, None], wanted, np.inf).min(axis=1)
-
-
 def _every_set(found, size):
-    """Bounds of all sets, theta = 1 on their partners, [pair, sign, set]; y of the best of them."""
+    """Bounds of all sets, theta = 1 on their partners: [pair, sign, set]."""
     n, width = found.apart.shape[-2:]
     q = subsets(n) @ found.apart
-    bounds, points = [], []
-    whose = np.arange(len(q))[:, None]
-    for signed in (q, -q):
-        positive = np.maximum(signed, 0.0)
-        bounds.append(np.sqrt(np.einsum("psj,psj->ps", positive, positive)))
-        best = np.argpartition(-bounds[-1], min(POINTS, 2**n - 1), axis=-1)[:, :POINTS]
-        points.append(positive[whose, best])
-    terms, norm = _terms(n, width), np.stack(bounds, axis=1)
-    every = norm * (1.0 + terms) + terms * size[:, None, None] + TINY
-    return every, np.concatenate(points, axis=1)
+    norm = np.empty((len(q), 2, 2**n))
+    for sign, signed in enumerate((q, -q)):
+        positive = np.maximum(signed, 0.0, out=signed)
+        norm[:, sign] = np.sqrt(np.einsum("psj,psj->ps", positive, positive))
+    terms = _terms(n, width)
+    return norm * (1.0 + terms) + terms * size[:, None, None] + TINY
 
 
 def _rows(found, every, level):
@@ -206,11 +236,11 @@ def _narrowed(rows, found, concave, sweeps):
 
 
 def _best(rows, q):
-    """y of the sets with the largest bounds of each pair, and whose they are."""
+    """Points of the sets with the largest bounds of each pair, and whose they are."""
     order = np.lexsort((-rows.bound, rows.pair))
     whose = rows.pair[order]
     best = order[np.arange(len(order)) - np.searchsorted(whose, whose) < POINTS]
-    return rows.pair[best], q[:, best]
+    return rows.pair[best], np.maximum(max_min.beyond(q[:, best], rows.sums[:, best]), 0.0)
 
 
 def _branched(rows, q):
