@@ -57,6 +57,7 @@ from ltjax.supnorm import (
     plane,
     semidefinite,
     sets,
+    two_layers,
 )
 from ltjax.system import devices
 
@@ -176,6 +177,21 @@ def many(case):
     ]
 
 
+def layered(case):
+    """Two hidden layers by the formula within itself, to decide some epsilons."""
+    if not two_layers.applies(pair := pair_of(case)):
+        return []
+    _, (high,) = two_layers.decide(pair, np.array([[0.0]]))
+    levels = high * np.array([1.0, 0.9, 0.5]) if high < inf else np.array([0.5])
+    return [
+        Claim(side, float(value))
+        for level in levels
+        for side, (value,) in zip(
+            ("lower", "upper"), two_layers.decide(pair, np.array([[level]])), strict=True
+        )
+    ]
+
+
 def glanced(case):
     found = _glanced(tuple(case.first), tuple(case.second), case.last)
     return [Claim("upper", float(found))]
@@ -283,6 +299,9 @@ BOUNDS = {
     "tree": Bound(searched),
     "formula": Bound(settled, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "many": Bound(many, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
+    "layered": Bound(
+        layered, sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1)]
+    ),
     "glance": Bound(glanced, sizes=[(4, 3, 1)], turns=10, kind=np.float32),
     "circle": Bound(circle, sizes=[s for s in SIZES if s[0] == 2], turns=20),
     "points": Bound(at_points, sizes=SIZES, turns=20),

@@ -23,7 +23,15 @@ import numpy as np
 
 from ltjax.networks import pairs
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, branch_and_bound, certificate, max_min, semidefinite, sets
+from ltjax.supnorm import (
+    ascent,
+    branch_and_bound,
+    certificate,
+    max_min,
+    semidefinite,
+    sets,
+    two_layers,
+)
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_bounds
 
@@ -76,14 +84,18 @@ def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
 def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
-    Of one or two inputs, and of one small hidden layer, the supremum is known exactly.
+    Of one or two inputs, and of one small hidden layer, the supremum is known exactly; of two small
+    ones nearly.
     """
     exact = {1: (line,), 2: (circle,)}
     if (dim := pair.weights[0].shape[1]) in exact:
         return exact[dim]
     if max_min.applies(pair):
         return (sets.decide, formula) if len(pair.weights[1]) == 1 else (formula,)
-    return (norms, climb, *((relaxation, tree) if closing else ()))
+    closing_ones = (relaxation, tree) if closing else ()
+    if two_layers.applies(pair):
+        return (climb, two_layers.decide, *closing_ones)
+    return (norms, climb, *closing_ones)
 
 
 def line(pair: Pair, wanted) -> tuple[Any, Any]:

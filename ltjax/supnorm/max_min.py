@@ -54,6 +54,7 @@ LOOKED = 16  # points of the best sets
 TAKEN = 32  # nodes at a time
 NODES = 100_000  # at most
 ASIDE = 1e-9  # relative: where rounding is no question, and next to nothing is lost
+LEAST_UNIT = 1e-100  # of errors, whose inverse has a square
 SMALLEST = float(np.finfo(np.float64).tiny)
 TINY = 1e-300  # more than products lose that underflow, in networks of entries about 1
 
@@ -288,7 +289,7 @@ class _Search:
         own; whatever it gives is clipped, and bounds all the same.
         """
         rows, sums = part.concave * node.mask, node.sums * node.mask
-        unit = float(np.max(np.abs(sums), initial=0.0)) or 1.0
+        unit = max(float(np.max(np.abs(sums), initial=0.0)), LEAST_UNIT)
         matrix, low, high = rows.T, -node.taken / unit, (1.0 - node.taken) / unit
         if self.split:
             matrix = np.concatenate([matrix, -np.eye(len(sums))], axis=1)
@@ -319,6 +320,7 @@ def _subsets(n: int) -> np.ndarray:
     return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def descended(sums, taken, tau, pieces, sweeps, split=True):
     """Coordinate descent on ||(sums - sum_k tau_k K_k)_+||, for many sets side by side.
 

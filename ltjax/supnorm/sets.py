@@ -27,7 +27,7 @@ SWEEPS = (1, 2)  # for the sets that are open, then for those open after that
 BRANCHES = 24  # on the sign of an input, of what is open then
 POINTS = 4  # of each pair, after each of these
 SCOUTS = 16, 1024  # sets of each pair
-FLUSHED = 1e-30  # more than the device loses of numbers too small for float32
+FLUSHED = 1e-30  # more than float32 loses of numbers too small for it
 ASIDE = 1e-3  # relative, in float32: how far from a wall rounding is no question
 TINY = 1e-150  # more than a norm loses of squares that underflow
 

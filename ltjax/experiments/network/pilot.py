@@ -23,7 +23,7 @@ MISSED = 1.16  # supremum over what these steps meet, in the mean: 1.18 and 1.15
 RATIO = 2.0**0.5  # of the block sizes that are tried
 WORK = 2**25  # weights that are drawn: some seconds
 DEVIATIONS = -2.05, 2.5  # of a normal law: 2 % are below, and with what a pilot misses above
-EACH = 14  # block sizes where a curve rises
+EACH, DEEPER = 14, 9  # block sizes where a curve rises, and of more layers, whose trials are dear
 BEYOND = 5  # and from there to where the rule `tight` has succeeded
 
 
@@ -50,9 +50,10 @@ def rising(
             return None
         sizes, errors = found
         spans.append([_span(sizes, errors, epsilon) for epsilon in epsilons])
+    each = EACH if len(target) <= 2 else DEEPER
     widths: set[float] = set()
     for lows, highs in np.array(spans).transpose(1, 2, 0):  # an epsilon, all constructions
-        widths.update(np.geomspace(lows.min(), highs.max(), EACH))
+        widths.update(np.geomspace(lows.min(), highs.max(), each))
     first, end = min(widths), max(widths)
     widths.update((first / 2.0, first / 1.3))
     if high > end:
