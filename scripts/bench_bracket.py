@@ -27,7 +27,15 @@ from ltjax import decimals
 from ltjax.counting import engine
 from ltjax.experiments.network import device, host
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, brackets, branch_and_bound, max_min, semidefinite, sets
+from ltjax.supnorm import (
+    ascent,
+    brackets,
+    branch_and_bound,
+    max_min,
+    semidefinite,
+    sets,
+    two_layers,
+)
 from ltjax.supnorm.moments import known_bound
 from ltjax.system import devices, files, stops
 from ltjax.tickets import pruning, verifying
@@ -67,7 +75,7 @@ TICKETS = [
     ((16, 16, 1), 30, 8, 60),
     ((16, 16, 1), 90, 8, 60),
 ]
-PARTS = "root", "tree", "formula", "scip", "digits"
+PARTS = "root", "tree", "formula", "layers", "scip", "digits"
 QUICK = [Goal((4, 4, 1), 3, FINE, 1.2)]
 
 
@@ -193,6 +201,27 @@ def bench_formula(goals):
                 print(f"    {name} takes {ratio:.0f} times as long   >= {goal}", flush=True)
 
 
+def bench_layers(goals):
+    """Two hidden layers: whether the best point known is the supremum, to one per cent."""
+    if goals is not GOALS:
+        return
+    print(
+        "\nformula within the formula, tickets 8-8-8-1: upper bound within 1.01 of the best point"
+    )
+    for block in (20, 40):
+        many = tickets((8, 8, 8, 1), block, 20)
+        low, _ = ascent.lower(many)
+        pairs = [many._replace(errors=tuple(e[k : k + 1] for e in many.errors)) for k in range(20)]
+        asked = [(pair, 1.01 * low[k : k + 1, None]) for k, pair in enumerate(pairs)]
+        found, took = zip(*(clocked(partial(two_layers.decide, *a)) for a in asked), strict=True)
+        closed = [upper <= wanted for (_, upper), (_, wanted) in zip(found, asked, strict=True)]
+        print(
+            f"  block {block}: {np.sum(closed)} of 20;  {1e3 * np.median(took):.0f} ms, worst "
+            f"{1e3 * max(took):.0f}   <= 500, 3000",
+            flush=True,
+        )
+
+
 def timed(solve, pairs):
     """What is found of each pair to the gap FINE, and the seconds of each."""
     return zip(*(clocked(partial(solve, pair, FINE)) for pair in pairs), strict=True)
@@ -211,7 +240,9 @@ def scip():
 
 def tickets(sizes, block, count):
     """Tickets of the hardest target of some sizes at one block size, as pairs of networks."""
-    problem = ltjax.network(dim=sizes[0], hidden=sizes[1], blocks=(block,))
+    problem = ltjax.network(
+        dim=sizes[0], hidden=sizes[1], depth=len(sizes) - 1, blocks=(block,), rules=("sup",)
+    )
     trials, kept = np.arange(count), []
     program = engine.prepare(device, problem, devices.devices("cpu"), trials=count)
     for first in range(0, count, program.size):
@@ -268,6 +299,7 @@ def main(argv=None):
         "root": lambda: bench_root(goals),
         "tree": lambda: bench_tree(goals),
         "formula": lambda: bench_formula(goals),
+        "layers": lambda: bench_layers(goals),
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }
