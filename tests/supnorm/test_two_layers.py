@@ -62,11 +62,11 @@ def test_it_agrees_with_the_tree_and_with_points(sizes):
 
 def test_trials_of_two_hidden_layers_are_decided():
     """Where success rises, and all but a few of a hundred were left open before."""
-    problem = network(dim=4, hidden=4, depth=3, blocks=(12, 24, 48), epsilons=(0.5, 0.2))
+    problem = network(dim=4, hidden=4, depth=3, blocks=(16, 32), epsilons=(0.5, 0.2))
     tally = ltjax.run(problem, trials=32)
     for criterion, *ends in zip(problem.criteria, tally.certified, tally.refuted, strict=True):
         if criterion.rule == "sup":
-            assert np.sum(32 - sum(ends)) <= 4  # of 192
+            assert np.sum(32 - sum(ends)) <= 3  # of 128
 
 
 def test_nothing_is_said_of_output_weights_of_two_signs_or_of_nan():

@@ -24,7 +24,7 @@ RATIO = 2.0**0.5  # of the block sizes that are tried
 WORK = 2**25  # weights that are drawn: some seconds
 DEVIATIONS = -2.05, 2.5  # of a normal law: 2 % are below, and with what a pilot misses above
 EACH, DEEPER = 14, 9  # block sizes where a curve rises, and of more layers, whose trials are dear
-BEYOND = 5  # and from there to where the rule `tight` has succeeded
+BEYOND = 8  # and from there to where the rule `tight` has succeeded
 
 
 def rising(
