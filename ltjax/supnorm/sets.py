@@ -22,6 +22,7 @@ from ltjax.networks.pairs import ULP, Pair, length
 from ltjax.supnorm import max_min
 
 MOST = 10  # hidden neurons of which the device tries all sets
+HELD = 2**15  # numbers that all sets of a pair take there
 AT_ONCE = 2**19  # numbers that the sets of some pairs take
 SWEEPS = (1, 2)  # for the sets that are open, then for those open after that
 BRANCHES = 24  # on the sign of an input, of what is open then
@@ -70,8 +71,9 @@ def pieces(pair: Pair, xp) -> Pieces:
 
 def applies(pair: Pair) -> bool:
     """Whether the device tries all sets: one hidden layer, not large, and one linear output."""
-    shape = pair.weights[-1].shape
-    return len(pair.weights) == 2 and pair.last == "linear" and shape[0] == 1 and shape[1] <= MOST
+    outputs, hidden = pair.weights[-1].shape
+    one = len(pair.weights) == 2 and pair.last == "linear" and outputs == 1
+    return one and hidden <= MOST and 2 * pair.weights[0].shape[1] << hidden <= HELD
 
 
 def quick(pair: Pair):

@@ -46,6 +46,7 @@ from ltjax.supnorm.max_min import ASIDE, SMALLEST
 from ltjax.supnorm.sets import FLUSHED, TINY, subsets
 
 MOST = 16  # neurons of both layers: 2^MOST pairs of sets are tried, for either sign
+HELD = 2**24  # numbers that all of them take
 SWEEPS = (1, 2)  # over those that are open, then over those open after that
 BRANCHES = 12  # and for each branch as many as the last
 MIXED = 6  # means taken after each branch
@@ -56,8 +57,8 @@ AT_ONCE = 2**12  # pairs of sets that a cache holds
 def applies(pair: Pair) -> bool:
     """Whether the formula speaks of pairs of this shape: two small hidden layers, one output."""
     hidden = sum(len(w) for w in pair.weights[:-1])
-    one = len(pair.weights[-1]) == 1 and pair.last == "linear"
-    return len(pair.weights) == 3 and one and hidden <= MOST
+    one = len(pair.weights) == 3 and len(pair.weights[-1]) == 1 and pair.last == "linear"
+    return one and hidden <= MOST and 2 * pair.weights[0].shape[1] << hidden <= HELD
 
 
 def decide(pair: Pair, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

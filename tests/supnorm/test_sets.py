@@ -93,6 +93,24 @@ def test_the_first_look_is_a_bound_and_its_point_is_far_apart(size):
         assert np.median(reached / low) > 0.5
 
 
+def test_the_device_tries_all_sets_of_small_networks_alone():
+    pair = some(1, 3, 4, 0)
+    assert sets.applies(pair)
+    assert not sets.applies(pair._replace(last="relu"))
+    assert not sets.applies(some(1, 3, 11, 0))
+    assert not sets.applies(some(1, 200, 8, 0))
+
+
+def test_a_gap_is_closed_for_many_pairs_at_once():
+    pair = some(20, 4, 5, 1, 0.2)
+    lower, upper = sets.close(pair, 1e-4)
+    assert np.all(upper <= (1 + 1e-4) * lower)
+    for one, low, high in zip(each(pair), lower, upper, strict=True):
+        *_, last = max_min.brackets(one, 1e-6)
+        assert low <= last.upper
+        assert last.lower <= high
+
+
 # Planted faults.
 
 

@@ -85,6 +85,7 @@ def test_which_pairs_it_speaks_of():
     assert two_layers.applies(pair)
     assert not two_layers.applies(pair._replace(last="relu"))
     assert not two_layers.applies(some(1, (3, 9, 8), 0))
+    assert not two_layers.applies(some(1, (200, 8, 8), 0))
     assert not two_layers.applies(Pair(pair.weights[:2], pair.errors[:2]))
 
 

@@ -22,8 +22,12 @@ STARTS, STEPS = 32, 12  # uphill
 MISSED = 1.16  # supremum over what these steps meet, in the mean: 1.18 and 1.15 at 8-8-1
 RATIO = 2.0**0.5  # of the block sizes that are tried
 WORK = 2**25  # weights that are drawn: some seconds
+FEWEST = 64  # block sizes that a pilot would see, or it is not begun
 DEVIATIONS = -2.05, 2.5  # of a normal law: 2 % are below, and with what a pilot misses above
-EACH, DEEPER = 14, 9  # block sizes where a curve rises, and of more layers, whose trials are dear
+EACH, DEEPER = (
+    14,
+    9,
+)  # block sizes where a curve rises, and of more layers, whose trials take longer
 BEYOND = 8  # and from there to where the rule `tight` has succeeded
 
 
@@ -70,6 +74,8 @@ def _errors(target, last, construction, epsilon, high):
     slots = pruned.slots((target[0].shape[1], *map(len, target)))
     errors = [np.broadcast_to(-w, (TRIALS, *slot)) for w, slot in zip(target, slots, strict=True)]
     drawn, size, each = 0, 0, 2 * TRIALS * sum(w.size for w in target)
+    if each * FEWEST > WORK:
+        return None
     while size < high:
         before, size = size, min(max(size + 1, math.ceil(size * RATIO)), high)
         drawn += (size - before) * each
