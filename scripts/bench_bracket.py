@@ -13,6 +13,7 @@ shape, so that compiling is left out.
 import argparse
 import sys
 import time
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +22,20 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+import ltjax
 from ltjax import decimals
+from ltjax.counting import engine
+from ltjax.experiments.network import device, host
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, brackets, branch_and_bound, max_min, semidefinite
+from ltjax.supnorm import (
+    ascent,
+    brackets,
+    branch_and_bound,
+    max_min,
+    semidefinite,
+    sets,
+    two_layers,
+)
 from ltjax.supnorm.moments import known_bound
 from ltjax.system import devices, files, stops
 from ltjax.tickets import pruning, verifying
@@ -56,7 +68,14 @@ GOALS = [
     Goal((8, 8, 8, 1), 20, 0.01, 20.0),
     Goal((16, 16, 16, 1), 6, 0.05, 60.0),
 ]
-PARTS = "root", "tree", "formula", "scip", "digits"
+# Sizes, block size, how many, and the milliseconds that the median may take.
+TICKETS = [
+    ((8, 8, 1), 20, 40, 3),
+    ((8, 8, 1), 56, 40, 3),
+    ((16, 16, 1), 30, 8, 60),
+    ((16, 16, 1), 90, 8, 60),
+]
+PARTS = "root", "tree", "formula", "layers", "scip", "digits"
 QUICK = [Goal((4, 4, 1), 3, FINE, 1.2)]
 
 
@@ -148,39 +167,100 @@ def bench_root(goals):
 
 
 def bench_formula(goals):
-    """One hidden layer by the formula, and by the tree to the same gap, in turn."""
-    print("\nformula for one hidden layer: upper over lower; seconds, worst; the tree's over it")
-    for goal in (goal for goal in goals if len(goal.sizes) == 3 and goal.sizes[1] <= 8):
-        pairs, found, seconds = closed(goal._replace(pairs=min(goal.pairs, 10)))
-        ratios, own, gaps = [], [], []
-        for pair, bracket, took in zip(pairs, found, seconds, strict=True):
-            (*_, last), other = clocked(lambda pair=pair: list(max_min.brackets(pair, FINE)))
-            assert last.lower <= bracket.upper
-            assert bracket.lower <= last.upper
-            gaps.append(last.upper / last.lower)
-            own.append(other)
-            ratios.append(took / other)
+    """One hidden layer by the formula: tickets, alone and many at once; the tree and SCIP beside.
+
+    Tickets of the hardest target, where success rises for epsilon 0.5 and 0.2.
+    """
+    print("\nformula, tickets of one hidden layer: upper over lower; ms in the median, worst")
+    for sizes, block, count, goal in TICKETS if goals is GOALS else TICKETS[:1]:
+        many = tickets(sizes, block, max(count, 64))
+        parts = [tuple(e[k : k + 1] for e in many.errors) for k in range(count)]
+        alone, took = timed(sets.close, [many._replace(errors=part) for part in parts])
+        single = [many._replace(errors=tuple(e[0] for e in part)) for part in parts]
+        searched, other = timed(lambda *asked: [*max_min.brackets(*asked)][-1], single)
         print(
-            f"  {goal.name:<12} {max(gaps):.6f};  {1e3 * np.median(own):.1f} ms, "
-            f"{1e3 * max(own):.1f};  {np.median(ratios):.0f}   >= 100",
+            f"  {'-'.join(map(str, sizes))}, block {block}: "
+            f"{max(float(high[0] / low[0]) for low, high in alone):.6f};  "
+            f"{1e3 * np.median(took):.1f}, {1e3 * max(took):.1f}   <= {goal};  by the search "
+            f"{1e3 * np.median(other):.1f}, {1e3 * max(other):.1f}",
+            flush=True,
+        )
+        for (low, high), found in zip(alone, searched, strict=True):
+            assert low[0] <= found.upper
+            assert found.lower <= high[0]
+        if max(sizes) > 8:
+            continue
+        _, [together] = timed(sets.close, [many])
+        print(f"    64 at once: {1e3 * together / 64:.2f} ms each   <= 0.5")
+        close(single[0], FINE, 1.0)  # compiles
+        others = {"the tree": (close, 100), "SCIP": (scip(), 200)}
+        for name, (solve, goal) in others.items():
+            if solve:
+                _, seconds = timed(solve, single[:5])
+                ratio = np.median(np.divide(seconds, took[:5]))
+                print(f"    {name} takes {ratio:.0f} times as long   >= {goal}", flush=True)
+
+
+def bench_layers(goals):
+    """Two hidden layers: whether the best point known is the supremum, to one per cent."""
+    if goals is not GOALS:
+        return
+    print(
+        "\nformula within the formula, tickets 8-8-8-1: upper bound within 1.01 of the best point"
+    )
+    for block in (20, 40):
+        many = tickets((8, 8, 8, 1), block, 20)
+        low, _ = ascent.lower(many)
+        pairs = [many._replace(errors=tuple(e[k : k + 1] for e in many.errors)) for k in range(20)]
+        asked = [(pair, 1.01 * low[k : k + 1, None]) for k, pair in enumerate(pairs)]
+        found, took = zip(*(clocked(partial(two_layers.decide, *a)) for a in asked), strict=True)
+        closed = [upper <= wanted for (_, upper), (_, wanted) in zip(found, asked, strict=True)]
+        print(
+            f"  block {block}: {np.sum(closed)} of 20;  {1e3 * np.median(took):.0f} ms, worst "
+            f"{1e3 * max(took):.0f}   <= 500, 3000",
             flush=True,
         )
 
 
-def bench_scip(goals):
-    """The same pairs by mixed-integer optimisation, of the test extra."""
+def timed(solve, pairs):
+    """What is found of each pair to the gap FINE, and the seconds of each."""
+    return zip(*(clocked(partial(solve, pair, FINE)) for pair in pairs), strict=True)
+
+
+def scip():
+    """Mixed-integer optimisation of a pair, where it is installed."""
     if not find_spec("pyscipopt"):
         print("\nSCIP: not compared, as pyscipopt is not installed")
-        return
+        return None
     sys.path.insert(0, str(ROOT / "tests"))
     from oracles import integer_program
 
+    return lambda pair, gap: integer_program(*pair[:2], gap)
+
+
+def tickets(sizes, block, count):
+    """Tickets of the hardest target of some sizes at one block size, as pairs of networks."""
+    problem = ltjax.network(
+        dim=sizes[0], hidden=sizes[1], depth=len(sizes) - 1, blocks=(block,), rules=("sup",)
+    )
+    trials, kept = np.arange(count), []
+    program = engine.prepare(device, problem, devices.devices("cpu"), trials=count)
+    for first in range(0, count, program.size):
+        outcome, _ = program.step(first)
+        kept.append(np.asarray(outcome.neurons)[:, 0, 0])
+    return host.pair_of(problem, trials, np.concatenate(kept)[:count])
+
+
+def bench_scip(goals):
+    """The same pairs by mixed-integer optimisation, of the test extra."""
+    if (solve := scip()) is None:
+        return
     print("\nSCIP: its seconds over those of the tree, to the same gap")
     for goal in (goal for goal in goals if max(goal.sizes) <= 8 and goal.gap == FINE):
         pairs, found, seconds = closed(goal._replace(pairs=min(goal.pairs, 5)))
         ratios = []
         for pair, bracket, took in zip(pairs, found, seconds, strict=True):
-            (low, high), other = clocked(lambda pair=pair: integer_program(*pair[:2], FINE))
+            (low, high), other = clocked(partial(solve, pair, FINE))
             assert low <= bracket.upper * (1 + 1e-6)
             assert bracket.lower <= high * (1 + 1e-6)
             ratios.append(other / took)
@@ -219,6 +299,7 @@ def main(argv=None):
         "root": lambda: bench_root(goals),
         "tree": lambda: bench_tree(goals),
         "formula": lambda: bench_formula(goals),
+        "layers": lambda: bench_layers(goals),
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
     }

@@ -5,10 +5,11 @@
 
 Ascent: the lower bound against plain Adam, and against exact values. Certificate: the upper bound
 over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
-words alone, and the share of the time that brackets take.
+words alone, the share of the time that brackets take, and the default line.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,7 @@ from ltjax.counting import engine
 from ltjax.experiments.network import device
 from ltjax.networks.hypotheses import factors
 from ltjax.networks.pairs import Pair, difference
-from ltjax.supnorm import ascent, certificate
+from ltjax.supnorm import ascent, certificate, max_min, sets
 from ltjax.system import devices
 from ltjax.tickets import pruning, verifying
 from ltjax.weights import draws
@@ -223,23 +225,71 @@ def bench_search():
 
 
 def bench_trials(trials):
-    """Whole trials at the default grid: what the slot rules take, and what brackets add."""
+    """Whole trials, both constructions, at the block sizes of the theory: what brackets add.
+
+    Without the formula, every pair gets an ascent and a certificate, and open ones a climb: what
+    larger networks get, and networks of one hidden layer got in version 0.1.0.
+    """
     devices.use_cores()
     on, took = devices.devices("cpu"), {}
-    print("\ntrials of 8-8-1, 16 block sizes, construction blocks:")
-    for rules in (("tight",), ("tight", "sup")):
-        asked = ltjax.network(epsilons=(0.5, 0.2), constructions=("blocks",), rules=rules)
-        program = engine.prepare(device, asked, on)
-        run = lambda program=program: list(engine.run(program, [(0, trials)]))
-        _, took[rules] = timed(run, 1)
-        print(f"  rules {', '.join(rules):<12} {trials / took[rules]:6.0f} trials a second")
-    share = 1 - took[("tight",)] / took[("tight", "sup")]
-    print(f"  share of brackets in the time of a trial       {share:.2f}")
+    grid = ltjax.network(rules=("tight",)).grid.widths
+    print(f"\n8-8-1, epsilon 0.5 and 0.2, {len(grid)} block sizes {grid[0]} to {grid[-1]}:")
+    for name, rules, formula in (
+        ("slot rules alone", ("slides", "tight"), True),
+        ("and sup", ("slides", "tight", "sup"), True),
+        ("and sup without the formula", ("slides", "tight", "sup"), False),
+    ):
+        asked = ltjax.network(blocks=grid, rules=rules, last="linear")
+        with contextlib.ExitStack() as stack:
+            for module in () if formula else (sets, max_min):
+                stack.enter_context(mock.patch.object(module, "applies", return_value=False))
+            engine._compiled.cache_clear()  # which knows nothing of the roads that are shut
+            counted, took[name] = whole(asked, on, trials)
+        worst = open_share(asked, counted, trials) if "sup" in rules else 0.0
+        print(
+            f"  {name:<28} {trials / took[name]:6.0f} trials a second, "
+            f"{100 * worst:.1f} % undecided in the worst cell",
+            flush=True,
+        )
+    ratio = took["and sup without the formula"] / took["and sup"]
+    print(f"  trials a second with the formula, over those without: {ratio:.1f}   >= 10")
+
+
+def bench_line(trials):
+    """The default line as it is, with the grid of its pilot."""
+    devices.use_cores()
+    on = devices.devices("cpu")
+    print("\ndefault line, compiling apart; undecided by sup in the worst cell:")
+    for depth, most, goal in ((2, trials, "0.1"), (3, trials // 20, "3"), (4, trials // 40, "15")):
+        asked = ltjax.network(depth=depth)
+        counted, seconds = whole(asked, on, most)
+        share = 100 * open_share(asked, counted, most)
+        print(
+            f"  depth {depth}, {len(asked.grid.widths)} block sizes: {most / seconds:7.1f} trials "
+            f"a second; {share:5.1f} %   <= {goal}",
+            flush=True,
+        )
+
+
+def whole(asked, on, trials):
+    """The batches of so many trials, and their seconds without compiling."""
+    program = engine.prepare(device, asked, on)
+    list(engine.run(program, [(0, program.size)]))
+    begun = time.perf_counter()
+    return list(engine.run(program, [(0, trials)])), time.perf_counter() - begun
+
+
+def open_share(asked, batches, trials):
+    """The share of trials that sup leaves undecided, in the cell with most of them."""
+    decided = sum(batch.certified + batch.refuted for batch in batches)
+    at = [c for c, criterion in enumerate(asked.criteria) if criterion.rule == "sup"]
+    return 1.0 - decided[at].min() / trials
 
 
 PARTS = {
     "search": lambda quick: bench_search(),
     "trials": lambda quick: bench_trials(200 if quick else 2000),
+    "line": lambda quick: bench_line(400 if quick else 2000),
     "ascent": lambda quick: bench_ascent(*((32, 2) if quick else (256, 30))),
     "certificate": lambda quick: bench_certificate(4 if quick else 20),
 }

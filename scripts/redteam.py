@@ -49,12 +49,15 @@ from ltjax.experiments.neuron import device
 from ltjax.networks.pairs import Pair
 from ltjax.supnorm import (
     ascent,
+    bounds,
     brackets,
     branch_and_bound,
     certificate,
     max_min,
     plane,
     semidefinite,
+    sets,
+    two_layers,
 )
 from ltjax.system import devices
 
@@ -161,6 +164,44 @@ def settled(case):
     ]
 
 
+def many(case):
+    """The same, one of many pairs: to decide some epsilons about the supremum."""
+    if not max_min.applies(pair := pair_of(case), "l2"):
+        return []
+    _, (high,) = sets.decide(pair, np.array([[0.0]]))
+    wanted = high * np.array([[0.5, 0.9, 0.99]]) if high < inf else np.array([[0.5]])
+    return [
+        Claim(side, float(value))
+        for levels in (wanted, wanted[:, ::-1], wanted[:, :1])
+        for side, (value,) in zip(("lower", "upper"), sets.decide(pair, levels), strict=True)
+    ]
+
+
+def layered(case):
+    """Two hidden layers by the formula within itself, to decide some epsilons."""
+    if not two_layers.applies(pair := pair_of(case)):
+        return []
+    _, (high,) = two_layers.decide(pair, np.array([[0.0]]))
+    levels = high * np.array([1.0, 0.9, 0.5]) if high < inf else np.array([0.5])
+    return [
+        Claim(side, float(value))
+        for level in levels
+        for side, (value,) in zip(
+            ("lower", "upper"), two_layers.decide(pair, np.array([[level]])), strict=True
+        )
+    ]
+
+
+def glanced(case):
+    found = _glanced(tuple(case.first), tuple(case.second), case.last)
+    return [Claim("upper", float(found))]
+
+
+@partial(jax.jit, static_argnums=2)
+def _glanced(weights, errors, last):
+    return bounds.glance(Pair(weights, errors, last))[0]
+
+
 def circle(case):
     lower, upper = plane.circle_bounds(pair_of(case, lead=False))
     return [Claim("lower", lower), Claim("upper", upper)]
@@ -257,6 +298,11 @@ BOUNDS = {
     "ascent": Bound(ascent_lower),
     "tree": Bound(searched),
     "formula": Bound(settled, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
+    "many": Bound(many, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
+    "layered": Bound(
+        layered, sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1)]
+    ),
+    "glance": Bound(glanced, sizes=[(4, 3, 1)], turns=10, kind=np.float32),
     "circle": Bound(circle, sizes=[s for s in SIZES if s[0] == 2], turns=20),
     "points": Bound(at_points, sizes=SIZES, turns=20),
     "neuron": Bound(one_neuron, sizes=[(1, 1), (2, 1), (3, 1), (6, 1)], turns=20),

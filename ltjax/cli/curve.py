@@ -108,7 +108,7 @@ class NetworkCurve:
         tuple[int, ...] | None,
         arg(
             metavar="M [M ...]",
-            help="Hidden neurons reserved for a weight, by default about 16 numbers.",
+            help="Hidden neurons reserved for a weight, by default some 30, where curves rise.",
             help_behavior_hint="",
         ),
     ] = None

@@ -117,6 +117,31 @@ def reached(pair: Pair, x) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(np.nextafter(lower, -1.0), 0.0), np.nextafter(upper, np.inf)
 
 
+def slope(pair: Pair, x) -> np.ndarray:
+    """M'M x, where g - f is M x as far as no gate changes: uphill for ||g - f||.
+
+    Args:
+        x: points in columns, [..., d, n].
+    """
+    apart, uphill = difference(pair, x), np.zeros(1)
+    networks = [w[None] for w in pair.weights], [w + e for w, e in zip(*pair[:2], strict=True)]
+    for sign, layers in zip((-1.0, 1.0), networks, strict=True):
+        h, gates = x, []
+        for i, layer in enumerate(layers):
+            z = layer[..., 0, :, :] @ np.maximum(h, 0.0) - layer[..., -1, :, :] @ np.maximum(
+                -h, 0.0
+            )
+            gates.append((z > 0.0) | (i + 1 == len(layers) and pair.last == "linear"))
+            h = z * gates[-1]
+        back, turned = sign * apart, [np.swapaxes(layer, -2, -1) for layer in layers]
+        for layer, gate in zip(turned[:0:-1], gates[:0:-1], strict=True):
+            back = layer[..., 0, :, :] @ (back * gate)
+        back = back * gates[0]
+        sides = (turned[0][..., side, :, :] @ back for side in (0, -1))
+        uphill = uphill + np.where(x > 0.0, *sides)
+    return uphill
+
+
 def length(x, axis=None):
     """Euclidean norm over `axis` in float64, of any size: 0 for nothing but zeros."""
     x = np.asarray(x, np.float64)
@@ -159,18 +184,10 @@ def reach(weights: Sequence, last: str = "linear", stop: Stop = never) -> float:
     best = 0.0
     for _ in range(30):
         x /= np.maximum(length(x, 0), np.finfo(float).tiny)
-        h, gates = x, []
-        for i, layer in enumerate(weights):
-            z = layer @ h
-            gates.append((z > 0) | (i + 1 == len(weights) and last == "linear"))
-            h = z * gates[-1]
         best = max(best, float(reached(whole, x)[0].max()))
         if stop():
             break
-        # f(x) = M x where no gate changes, and ||M x|| rises along M'M x.
-        for layer, gate in zip(weights[::-1], gates[::-1], strict=True):
-            h = layer.T @ (h * gate)
-        x = h
+        x = slope(whole, x)
     with np.errstate(over="ignore"):
         value = float(np.ldexp(best, sum(exponents)))
     # What is below the numbers that keep 53 bits may have been rounded up, and inf is no bound.

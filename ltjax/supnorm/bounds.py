@@ -9,27 +9,53 @@ A `Bound` looks at n pairs of one target and bounds sup ||g - f|| over the unit 
              They say where an effort pays; the bounds are valid whatever they are.
     lower, upper  float64 [n], or one number for all; 0 and inf say nothing.
 
-`narrow` asks one bound after the other, each only of the pairs of which an epsilon is still open. A
-verifier of a user's own enters as one more function.
+`glance` is the device's first look, at every pair. `narrow` asks one bound after the other, each
+only of the pairs of which an epsilon is still open. A verifier of a user's own enters as one more
+function.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ltjax.networks import pairs
 from ltjax.networks.pairs import Pair
-from ltjax.supnorm import ascent, branch_and_bound, certificate, max_min, semidefinite
+from ltjax.supnorm import (
+    ascent,
+    branch_and_bound,
+    certificate,
+    max_min,
+    semidefinite,
+    sets,
+    two_layers,
+)
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_bounds
 
 Bound = Callable[[Pair, np.ndarray], tuple[Any, Any]]
 
+STARTS, CLIMBS = 4, 8  # and steps of the ascent that every pair gets
 STEPS = 200  # of a relaxation, before any tree
 NODES = 64  # of a tree: a number, as seconds would make counts depend on the machine
 TIE = 1e-10  # relative: an epsilon as near to the supremum stays inside
 GAP = branch_and_bound.SINGLE  # where an epsilon this near to the supremum may stay inside
+
+
+def glance(pair: Pair) -> tuple[jax.Array, jax.Array]:
+    """An upper bound for ONE pair, and a unit vector where it is far apart: on the device.
+
+    Args:
+        pair: errors [side, n_out, n_in], float32; batch it with `vmap`.
+    """
+    if sets.applies(pair):
+        return sets.quick(pair)
+    starts = np.random.default_rng(STARTS).normal(size=(STARTS, pair.weights[0].shape[1]))
+    starts /= np.linalg.norm(starts, axis=1, keepdims=True)
+    point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), CLIMBS)
+    return certificate.quick(pair), point
 
 
 def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
@@ -58,14 +84,18 @@ def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
 def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
-    Of one or two inputs, and of one small hidden layer, the supremum is known exactly.
+    Of one or two inputs, and of one small hidden layer, the supremum is known exactly; of two small
+    ones nearly.
     """
     exact = {1: (line,), 2: (circle,)}
     if (dim := pair.weights[0].shape[1]) in exact:
         return exact[dim]
     if max_min.applies(pair):
-        return (formula,)
-    return (norms, climb, *((relaxation, tree) if closing else ()))
+        return (sets.decide, formula) if len(pair.weights[1]) == 1 else (formula,)
+    closing_ones = (relaxation, tree) if closing else ()
+    if two_layers.applies(pair):
+        return (climb, two_layers.decide, *closing_ones)
+    return (norms, climb, *closing_ones)
 
 
 def line(pair: Pair, wanted) -> tuple[Any, Any]:

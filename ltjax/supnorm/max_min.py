@@ -48,11 +48,14 @@ from ltjax.system.stops import Stop, never
 
 MOST = 16  # convex pieces: 2^MOST sets are tried
 HELD = 2**23  # numbers that the sums of all sets may take
-CHEAP, DEAR = 8, 60  # steps for every set that is open, and for those open after that
-AT_ONCE = 512  # sets that take their steps together
+CHEAP, DEAR = 2, 16  # sweeps for every set that is open, and for those open after that
+AT_ONCE = 512  # sets that are swept together
 LOOKED = 16  # points of the best sets
 TAKEN = 32  # nodes at a time
 NODES = 100_000  # at most
+ASIDE = 1e-9  # relative: where rounding is no question, and next to nothing is lost
+LEAST_UNIT = 1e-100  # of errors, whose inverse has a square
+SMALLEST = float(np.finfo(np.float64).tiny)
 TINY = 1e-300  # more than products lose that underflow, in networks of entries about 1
 
 
@@ -206,27 +209,23 @@ class _Search:
                     break
                 q, tau = self.minimised(part, sums, taken, tau, 1.0, steps)
                 bounds[some] = np.minimum(bounds[some], part.certified(q, tau))
-                self.look(number, q)
+                self.look(number, beyond(q, sums))
                 keep = bounds[some] > self.enough()
                 some, sums, taken, tau = some[keep], sums[keep], taken[keep], tau[keep]
             yield
 
-    def minimised(self, part, sums, taken, tau, mask, steps):
-        """Projected gradient with momentum on ||mask (sums - tau K)_+||^2 / 2: q and tau.
+    def minimised(self, part, sums, taken, tau, mask, sweeps):
+        """Smaller ||mask (sums - tau K)_+||: q and tau.
 
         Args:
             sums, taken: the sum of D, and the partners, of each set: [n, _] and [n, K].
             tau: theta less `taken`, from where to go.
+            mask: [n, _], or 1.
         """
-        size = max(np.linalg.norm(part.concave, 2) ** 2, np.finfo(float).tiny)
-        tau = np.zeros_like(taken) + tau
-        ahead, t = tau, 1.0
-        for _ in range(steps):
-            q = self.positive(sums - ahead @ part.concave) * mask
-            new = np.clip(ahead + q @ part.concave.T / size, -taken, 1.0 - taken)
-            following = (1.0 + np.sqrt(1.0 + 4.0 * t * t)) / 2.0
-            ahead, tau, t = new + (t - 1.0) / following * (new - tau), new, following
-        return self.positive(sums - tau @ part.concave) * mask, tau
+        mask = np.broadcast_to(mask, sums.shape).T
+        pieces, start = part.concave[:, :, None] * mask, np.zeros_like(taken) + tau
+        q, tau = descended(sums.T * mask, taken.T, start.T, pieces, sweeps, self.split)
+        return q.T, tau.T
 
     def enter(self, number):
         """Put the open sets of a part among the nodes; the others are done with."""
@@ -243,7 +242,7 @@ class _Search:
         """Nodes of one part, after some steps each."""
         part = self.parts[number]
         q, tau = self.minimised(part, sums, taken, tau, mask, DEAR)
-        self.look(number, q)
+        self.look(number, beyond(q, sums))
         for n, bound in enumerate(np.minimum(known, part.certified(q, tau))):
             node = _Node(number, sums[n], taken[n], tau[n], mask[n], q[n])
             heapq.heappush(self.heap, (-float(bound), next(self.order), node))
@@ -271,7 +270,7 @@ class _Search:
             else:
                 part = self.parts[node.part]
                 q, tau = self.exactly(part, node)
-                self.look(node.part, q[None])
+                self.look(node.part, beyond(q, node.sums)[None])
                 better = node._replace(q=q, tau=tau, solved=True)
                 known = max(bound, -float(part.certified(q, tau)))
                 heapq.heappush(self.heap, (known, order, better))
@@ -286,24 +285,70 @@ class _Search:
         """q and tau of the least ||(mask (sums - tau K))_+||: least squares with bounds.
 
         ||z_+|| is the least ||z + p|| over p >= 0, so that one more variable an entry makes the
-        problem linear. Whatever the solver gives is clipped, and bounds all the same.
+        problem linear. It is solved in units of the errors, as the solver has a tolerance of its
+        own; whatever it gives is clipped, and bounds all the same.
         """
-        rows = part.concave * node.mask
-        matrix, low, high = rows.T, -node.taken, 1.0 - node.taken
+        rows, sums = part.concave * node.mask, node.sums * node.mask
+        unit = max(float(np.max(np.abs(sums), initial=0.0)), LEAST_UNIT)
+        matrix, low, high = rows.T, -node.taken / unit, (1.0 - node.taken) / unit
         if self.split:
-            matrix = np.concatenate([matrix, -np.eye(len(node.sums))], axis=1)
-            low = np.append(low, np.zeros(len(node.sums)))
-            high = np.append(high, np.full(len(node.sums), np.inf))
+            matrix = np.concatenate([matrix, -np.eye(len(sums))], axis=1)
+            low = np.append(low, np.zeros(len(sums)))
+            high = np.append(high, np.full(len(sums), np.inf))
         if matrix.shape[1] == 0:
-            return self.positive(node.sums * node.mask), node.tau
-        solved = lsq_linear(matrix, node.sums * node.mask, (low, high), method="bvls", tol=1e-13).x
-        tau = np.clip(solved[: len(rows)], -node.taken, 1.0 - node.taken)
-        return self.positive((node.sums - tau @ part.concave) * node.mask), tau
+            return self.positive(sums), node.tau
+        solved = lsq_linear(matrix, sums / unit, (low, high), method="bvls", tol=1e-13).x
+        tau = np.clip(solved[: len(rows)] * unit, -node.taken, 1.0 - node.taken)
+        return self.positive(sums - tau @ rows), tau
+
+
+def beyond(q, sums):
+    """The points of sets, a little beyond the walls k.y = 0 that they lie on.
+
+    With 0 < theta < 1 the best y has k.y = 0, where rounding decides whether a piece acts. A step
+    further along tau it acts as in the set, and errors may be as small as rounding.
+
+    Args:
+        q: sum D - tau K; an entry at 0 or below stays.
+        sums: sum D, and so where tau is 0.
+    """
+    return q + ASIDE * (q > 0.0) * (q - sums)
 
 
 def _subsets(n: int) -> np.ndarray:
     """All subsets of n pieces, as rows of ones and zeros: [2^n, n]."""
     return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
+def descended(sums, taken, tau, pieces, sweeps, split=True):
+    """Coordinate descent on ||(sums - sum_k tau_k K_k)_+||, for many sets side by side.
+
+    One tau_k after the other goes to where the norm is least, as far as entries keep their signs,
+    and stays within the box: theta = taken + tau in [0, 1]. Whatever comes out is a bound.
+
+    Args:
+        sums, taken: the sum of D, and the partners, of each set: [_, row], [K, row].
+        tau: from where to go, [K, row].
+        pieces: K_k of each set, [K, _, row].
+        split: whether q_+ counts, or q itself.
+
+    Returns:
+        q [_, row], q_+ where `split`, and tau [K, row].
+    """
+    low, high, tau = -taken, 1.0 - taken, np.array(tau)
+    q = sums - np.einsum("kr,kjr->jr", tau, pieces)
+    active, step = np.empty_like(q), np.empty_like(q)
+    for _ in range(sweeps):
+        for k, row in enumerate(pieces):
+            np.multiply(row, q > 0.0 if split else 1.0, out=active)
+            slope = np.einsum("jr,jr->r", active, q)
+            bend = np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
+            moved = np.minimum(np.maximum(tau[k] + slope / bend, low[k]), high[k])
+            q -= np.multiply(moved - tau[k], row, out=step)
+            tau[k] = moved
+    q = sums - np.einsum("kr,kjr->jr", tau, pieces)
+    return (np.maximum(q, 0.0) if split else q), tau
 
 
 def _output(pair: Pair, k: int) -> Pair:

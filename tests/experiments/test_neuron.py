@@ -9,10 +9,11 @@ import pytest
 from oracles import bottleneck, brute_force
 
 from ltjax.errors import WrongKernelError
-from ltjax.experiments.neuron import device
+from ltjax.experiments.neuron import device, host
 from ltjax.experiments.neuron.config import Neuron
 from ltjax.networks.pruned import ticket_errors
 from ltjax.problem.problem import Grid, Problem
+from ltjax.supnorm import one_neuron
 from ltjax.weights import draws, redraw
 
 TRIALS = np.arange(500, 524, dtype=np.uint32)
@@ -273,3 +274,19 @@ def test_the_check_refuses_wrong_neurons(tied, family):
     neurons[:, family] = np.where(neurons[:, family] < 0, -1, neurons[:, family] ^ 1)
     with pytest.raises(WrongKernelError, match=problem.config.constructions[family]):
         device.check(problem, TRIALS, *outcome._replace(neurons=neurons))
+
+
+def test_tickets_of_more_sides_than_can_be_tried_are_decided_as_networks(monkeypatch):
+    random = np.random.default_rng(3)
+    w = random.normal(size=6) / 3
+    errors = np.abs(w) * random.normal(size=(300, 2, 6))
+    low, high = one_neuron.neuron_supremum(w, errors, np.zeros(0))
+    epsilons = np.quantile(high, [0.9, 0.5, 0.1])
+    low, high = one_neuron.neuron_supremum(w, errors, epsilons)
+    assert not one_neuron.holds_inside(low, high, epsilons).any()
+    monkeypatch.setattr(one_neuron, "MAX_SIDES", 0)
+    wide = one_neuron.neuron_supremum(w, errors, epsilons)
+    assert one_neuron.holds_inside(*wide, epsilons).any()
+    found = host.suprema(w, errors, epsilons)
+    assert not one_neuron.holds_inside(*found, epsilons).any()
+    np.testing.assert_array_equal(found[1][:, None] <= epsilons, high[:, None] <= epsilons)

@@ -198,3 +198,17 @@ def test_the_mask_of_an_empty_ticket_keeps_nothing():
     output, hidden = mask(np.array([[[-1, 4]], [[-1, -1]]]), 5)
     assert np.argwhere(hidden).tolist() == [[4, 1]]
     assert np.argwhere(output).tolist() == [[0, 4]]
+
+
+@pytest.mark.parametrize("last", ["linear", "relu"])
+@pytest.mark.parametrize("sizes", [(3, 1), (3, 4, 2), (2, 5, 3, 2)])
+def test_the_slope_is_that_of_half_the_squared_difference(sizes, last):
+    random = np.random.default_rng(len(sizes))
+    weights = [random.normal(size=(b, a)) for a, b in pairwise(sizes)]
+    errors = [0.3 * random.normal(size=(5, 1 + (i == 0), *w.shape)) for i, w in enumerate(weights)]
+    pair = pairs.Pair(tuple(weights), tuple(errors), last)
+    x = np.broadcast_to(random.normal(size=(sizes[0], 7)), (5, sizes[0], 7))
+    half = lambda x: np.sum(pairs.difference(pair, x) ** 2, axis=-2) / 2
+    steps = 1e-6 * np.eye(sizes[0])[:, :, None]
+    by_differences = np.stack([(half(x + s) - half(x - s)) / 2e-6 for s in steps], axis=-2)
+    np.testing.assert_allclose(pairs.slope(pair, x), by_differences, rtol=1e-6, atol=1e-8)

@@ -16,19 +16,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ltjax.experiments.network.config import SUPREMA, Network
 from ltjax.experiments.network.host import check, settle, slot_rule
 from ltjax.masks import batching, nearest
 from ltjax.networks.pairs import Pair
 from ltjax.networks.pruned import block_counts, slots
-from ltjax.supnorm import ascent, certificate
+from ltjax.supnorm.bounds import glance
 from ltjax.weights import draws
 
 __all__ = ["check", "lanes", "settle", "trial"]  # what the engine asks of an experiment
-
-STARTS, STEPS = 4, 8  # of the ascent that every ticket gets
 
 
 class Outcome(NamedTuple):
@@ -38,7 +35,7 @@ class Outcome(NamedTuple):
         supremum the lower end is 0: what refutes is a point, and the host looks at it.
     neurons: the tickets, int32 [construction, width, slot]; -1 for an empty slot. Slots are those
         of `pruned.slots`: layer after layer, in each by side, output, input.
-    points: where a short ascent found the largest error, float32 [construction, width, d].
+    points: where the largest error was found, float32 [construction, width, d].
     errors: slot errors of the tickets at the last width, float32 [construction, slot]; for the
         check.
     """
@@ -105,12 +102,8 @@ def _rules(target, errors, config):
     }
     point = jnp.zeros(config.dim)
     if set(SUPREMA) & set(config.rules):
-        pair = Pair(target, errors, config.last)
-        starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
-        starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-        point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS)
-        bracket = jnp.zeros(()), certificate.quick(pair) + _slack(errors)
-        bounds |= dict.fromkeys(SUPREMA, bracket)
+        upper, point = glance(Pair(target, errors, config.last))
+        bounds |= dict.fromkeys(SUPREMA, (jnp.zeros(()), upper + _slack(errors)))
     lower, upper = zip(*(bounds[rule] for rule in config.rules), strict=True)
     return jnp.stack(lower), jnp.stack(upper), point
 

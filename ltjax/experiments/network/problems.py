@@ -7,7 +7,13 @@ import numpy as np
 
 from ltjax import theory
 from ltjax.errors import InputError
-from ltjax.experiments.network.config import NETWORK_CONSTRUCTIONS, NETWORK_RULES, Network
+from ltjax.experiments.network import pilot
+from ltjax.experiments.network.config import (
+    NETWORK_CONSTRUCTIONS,
+    NETWORK_RULES,
+    SUPREMA,
+    Network,
+)
 from ltjax.networks.targets import random_target, worst_target
 from ltjax.problem.problem import Grid, Problem, asked_grid
 from ltjax.system import files
@@ -36,7 +42,8 @@ def network(
         dim, hidden, depth: d, n and l of a target by name, which has one output; 8, 8 and 2 by
             default. Of another target they must be what they are said to be.
         epsilons: errors allowed, in (0, 1).
-        blocks: block sizes m; by default about 16, over which the curves rise.
+        blocks: block sizes m; by default some 16 to 30, over which the curves rise, as a pilot of a
+            few trials finds (see `pilot`).
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
@@ -66,9 +73,17 @@ def network(
     config = Network(sizes=sizes, last=last, constructions=tuple(constructions), rules=tuple(rules))
     checked, grid = config.check_target(layers), asked_grid(blocks, epsilons)
     if blocks is None:
-        rising = theory.default_block_sizes(layers, grid.epsilons)
-        grid = Grid(widths=rising, epsilons=grid.epsilons)
+        grid = Grid(widths=_rising(config, layers, grid.epsilons), epsilons=grid.epsilons)
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
+
+
+def _rising(config: Network, layers, epsilons) -> tuple[int, ...]:
+    """Block sizes over which the curves rise, of the supremum by a pilot."""
+    proved = theory.default_block_sizes(layers, epsilons)
+    if not set(SUPREMA) & set(config.rules):
+        return proved
+    found = pilot.rising(layers, config.last, config.constructions, epsilons, max(proved))
+    return found or proved
 
 
 def _layers(target, dim, hidden, depth) -> list[np.ndarray]:

@@ -10,8 +10,9 @@ from ltjax.errors import WrongKernelError
 from ltjax.experiments.neuron.config import Neuron
 from ltjax.masks import matching, nearest
 from ltjax.networks import pruned
+from ltjax.networks.pairs import Pair
 from ltjax.problem.problem import Problem
-from ltjax.supnorm import one_neuron
+from ltjax.supnorm import bounds, one_neuron, sets
 from ltjax.weights import redraw
 
 CHECKED_WIDTH = 2**14  # the widest network that a known-answer check draws
@@ -67,8 +68,7 @@ def settle(problem: Problem[Neuron], trials, lower, upper, neurons, errors):
         lower, upper, neurons, errors: outcomes of these trials, with n as first axis.
 
     Returns:
-        lower, upper: float64 [n, criterion, width]. A bracket on a supremum may stay open where
-        `supnorm.one_neuron` says so.
+        lower, upper: float64 [n, criterion, width].
     """
     trials = np.asarray(trials)
     lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
@@ -83,7 +83,7 @@ def settle(problem: Problem[Neuron], trials, lower, upper, neurons, errors):
             ticket = neurons[n, problem.config.constructions.index(family), k]
             errors = pruned.ticket_errors(problem.seed, trials[n], ticket, problem.target)
             if rule == "sup":
-                ends = one_neuron.neuron_supremum(problem.target, errors, epsilons)
+                ends = suprema(problem.target, errors, epsilons)
             else:
                 ends = (slot_rules(errors)[rule],) * 2
             lower[n, c, k], upper[n, c, k] = ends
@@ -95,6 +95,22 @@ def settle(problem: Problem[Neuron], trials, lower, upper, neurons, errors):
                 values = _nearest(problem, trials[i], problem.grid.widths[j], limit)
                 lower[i, c, j] = upper[i, c, j] = values[family, rule]
     return lower, upper
+
+
+def suprema(weights, errors, epsilons) -> tuple[np.ndarray, np.ndarray]:
+    """Brackets [n] on the suprema of tickets of one neuron, until no epsilon lies inside.
+
+    Tickets with more sides than can be tried are networks with one hidden neuron to `sets`.
+
+    Args:
+        weights: w, [d].
+        errors: slot errors, [n, side, d].
+        epsilons: the thresholds that matter, [epsilon].
+    """
+    lower, upper = one_neuron.neuron_supremum(weights, errors, epsilons)
+    layers = np.array([weights], np.float64), np.ones((1, 1))
+    pair = Pair(layers, (errors[:, :, None], np.zeros((len(errors), 1, 1, 1))))
+    return bounds.narrow(pair, lower, upper, epsilons, (sets.decide,))
 
 
 def slot_scale(rule: str, dim: int) -> float:

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.experiments.network.device import STARTS, STEPS
 from ltjax.experiments.network.host import slot_rule
 from ltjax.experiments.neuron.host import slot_scale
 from ltjax.experiments.own.checks import DEVICE, check_law, check_rule
@@ -24,7 +23,7 @@ from ltjax.experiments.own.config import Own
 from ltjax.experiments.own.host import at_hand, check, settle
 from ltjax.networks.pairs import Pair
 from ltjax.networks.pruned import slots
-from ltjax.supnorm import ascent, certificate
+from ltjax.supnorm.bounds import glance
 from ltjax.weights import draws, laws
 from ltjax.weights.laws import Law
 
@@ -37,7 +36,7 @@ class Outcome(NamedTuple):
     lower, upper: bracket on the error achieved, float32 [criterion, width], slack included.
     kept: for every layer the neurons kept, bool [rule, width, side, n_out, n_in, block].
     errors: for every layer the slot errors, float32 [rule, width, side, n_out, n_in].
-    points: where a short ascent found the largest error, float32 [rule, width, d].
+    points: where the largest error was found, float32 [rule, width, d].
     """
 
     lower: Any
@@ -148,11 +147,8 @@ def _measured(target, errors, off, config: Own):
             for rule in ("slides", "tight")
         }
         if "sup" in config.measures:
-            pair = Pair(tuple(target), tuple(errors), config.last)
-            starts = np.random.default_rng(STARTS).normal(size=(STARTS, config.dim))
-            starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-            point, _ = ascent.search(pair, jnp.asarray(starts, jnp.float32), STEPS)
-            bounds["sup"] = jnp.zeros(()), certificate.quick(pair) + _slack(errors, off)
+            most_apart, point = glance(Pair(tuple(target), tuple(errors), config.last))
+            bounds["sup"] = jnp.zeros(()), most_apart + _slack(errors, off)
     lower, upper = zip(*(bounds[measure] for measure in config.measures), strict=True)
     return jnp.stack(lower) * (1 - rounding), jnp.stack(upper) * (1 + rounding), point
 

@@ -8,14 +8,13 @@ import numpy as np
 
 from ltjax.errors import InputError, WrongKernelError
 from ltjax.experiments.network.host import bracket, slot_rule
-from ltjax.experiments.neuron.host import slot_rules
+from ltjax.experiments.neuron.host import slot_rules, suprema
 from ltjax.experiments.own.config import Own
 from ltjax.masks import rules
 from ltjax.masks.rules import MaskRule
 from ltjax.networks.pairs import Pair
 from ltjax.networks.pruned import slots
 from ltjax.problem.problem import Problem
-from ltjax.supnorm import one_neuron
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.weights import laws, redraw
 from ltjax.weights.laws import Law
@@ -143,7 +142,7 @@ def settle(problem: Problem[Own], trials, lower, upper, kept, errors, points):
             if criterion.rule != "sup":
                 ends = (_values(problem, exact, criterion.rule),) * 2
             elif config.of == "neuron":
-                ends = one_neuron.neuron_supremum(problem.target, exact[0][:, :, 0], epsilons)
+                ends = suprema(problem.target, exact[0][:, :, 0], epsilons)
             else:
                 pair = Pair(problem.arrays, exact, config.last)
                 ends = bracket(pair, points[n, r, k], upper[n, c, k], epsilons, "sup")
