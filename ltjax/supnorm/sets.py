@@ -233,7 +233,7 @@ def _narrowed(rows, found, concave, sweeps):
     moved = found.sizes[rows.pair].T + np.einsum("kr,kjr->jr", np.abs(tau), np.abs(pieces))
     terms = _terms(len(tau), len(q))
     norm, moved = (np.sqrt(np.einsum("jr,jr->r", x, x)) for x in (q, moved))
-    bound = np.minimum(rows.bound, norm * (1.0 + terms) + terms * moved + TINY)
+    bound = np.fmin(rows.bound, norm * (1.0 + terms) + terms * moved + TINY)
     return rows._replace(tau=tau, bound=bound), q
 
 

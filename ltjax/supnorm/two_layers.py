@@ -195,7 +195,7 @@ class _Sets:
         q = self.q()
         q = np.maximum(self.mixed(q) if mix else q, 0.0)
         added = (self.mu + self.nu) @ (np.abs(self.nets.u) + np.abs(self.nets.v))
-        self.bound = np.minimum(self.bound, _outwards(_norm(q), self.nets, added))
+        self.bound = np.fmin(self.bound, _outwards(_norm(q), self.nets, added))
         return q
 
     def gates(self, q, j, kappa):
@@ -380,8 +380,12 @@ def _every_set(nets, sign):
     q = inner.astype(np.float32) @ half.astype(np.float32)
     q += extra[:, None].astype(np.float32)
     np.maximum(q, 0.0, out=q)
-    norm = np.sqrt(np.einsum("stj,stj->st", q, q)).astype(np.float64)
-    return _outwards(norm, nets, ulp=float(np.finfo(np.float32).eps)) + FLUSHED
+    squares = np.einsum("stj,stj->st", q, q).astype(np.float64)
+    # A square below the numbers of float32 counts as the least one, and what overflows as inf.
+    single = np.finfo(np.float32)
+    norm = np.sqrt(squares + q.shape[-1] * float(single.tiny))
+    bound = _outwards(norm, nets, ulp=float(single.eps)) + FLUSHED
+    return np.where(np.isnan(bound), np.inf, bound)
 
 
 def _sets(nets, every, level):

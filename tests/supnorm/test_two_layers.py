@@ -80,6 +80,19 @@ def test_nothing_is_said_of_output_weights_of_two_signs_or_of_nan():
     assert np.isfinite(upper[2])
 
 
+@pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-150, 1e30, 1e120])
+def test_pairs_of_any_size_are_bounded(size):
+    """Far below and above what float32 holds, in which all pairs of sets are looked at first."""
+    (w, *others), errors = some(4, (2, 3, 3), 0, 0.2)[:2]
+    for pair in (
+        Pair((size * w, *others), (size * errors[0], *errors[1:])),
+        Pair((w, *others), tuple(size * e for e in errors)) if size < 1.0 else None,
+    ):
+        if pair:
+            low, _ = circles(pair)
+            assert np.all(two_layers.decide(pair, low[:, None])[1] >= low)
+
+
 def test_which_pairs_it_speaks_of():
     pair = some(1, (3, 8, 8), 0)
     assert two_layers.applies(pair)
