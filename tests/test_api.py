@@ -1,5 +1,6 @@
 """What `import ltjax` gives: its names, nothing else, and each at toy size."""
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -124,3 +125,11 @@ def test_needed_widths_are_drawn_against_what_tells_the_problems_apart(tmp_path,
     with pytest.raises(InputError, match=r"tallies must hold at least one record"):
         ltjax.plot_widths([], tmp_path / "d.svg")
     assert not (tmp_path / "d.svg").exists()
+
+
+def test_type_checkers_see_every_name_where_it_is():
+    stub = Path(ltjax.__file__).with_suffix(".pyi")
+    imports = [n for n in ast.parse(stub.read_text()).body if isinstance(n, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names}
+    homes = {name: f"ltjax.{home}" for name, home in ltjax._HOMES.items()}
+    assert seen == homes | dict.fromkeys(ltjax._MODULES, "ltjax")
