@@ -35,6 +35,7 @@ Source: derived here; the formula holds for any two networks with one hidden lay
 
 import heapq
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ class _Search:
         self.nodes, self.order, self.heap = 0, count(), []
         self.sets, self.bounds = [], []
         for number, part in enumerate(self.parts):
-            sets = _subsets(len(part.difference))
+            sets = subsets(len(part.difference))
             q = self.positive(sets @ part.difference)
             bounds = part.certified(q, np.zeros((1, len(part.concave))))
             self.look(number, q[np.argsort(-bounds)[:LOOKED]])
@@ -315,8 +316,9 @@ def beyond(q, sums):
     return q + ASIDE * (q > 0.0) * (q - sums)
 
 
-def _subsets(n: int) -> np.ndarray:
-    """All subsets of n pieces, as rows of ones and zeros: [2^n, n]."""
+@cache
+def subsets(n: int) -> np.ndarray:
+    """All subsets of n pieces, as rows of ones and zeros: [2^n, n]; not to be written to."""
     return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
 
 

@@ -1,16 +1,16 @@
-"""The formula of `max_min` for many pairs at once, without its branches.
+"""The formula of `max_min` for many pairs at once.
 
 `quick` is for the device, for ONE pair and to be batched: theta = 1 on the partners of every set by
 one matrix product, in float32 with its rounding, and the point of the best set of either sign.
 `decide` is for the host, in float64: where an epsilon is inside a bracket, better theta for the
-sets above it, those of all pairs in one list.
+sets above it, and branches on the signs of inputs, those of all pairs in one list.
 
 Here a neuron has one convex and one concave piece, a_i and b_i being of one sign: what a rule keeps
 that errs by less than the weight itself. Of other pairs nothing is said, and `max_min` settles them
-as it does those whose best y has an input of both signs.
+as it does what so many branches leave open.
 """
 
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -80,7 +80,7 @@ def quick(pair: Pair):
     """An upper bound for ONE pair, and a unit vector [d] where it is far apart; in float32."""
     with jax.default_matmul_precision("highest"):
         found = pieces(pair, jnp)
-        sets = jnp.asarray(subsets(len(found.apart)), jnp.float32)
+        sets = jnp.asarray(max_min.subsets(len(found.apart)), jnp.float32)
         q = sets @ found.apart
     signed = jnp.stack([q, -q])
     squares = jnp.sum(jnp.maximum(signed, 0.0) ** 2, axis=-1)
@@ -206,7 +206,7 @@ def _bracketed(pair, level):
 def _every_set(found, size):
     """Bounds of all sets, theta = 1 on their partners: [pair, sign, set]."""
     n, width = found.apart.shape[-2:]
-    q = subsets(n) @ found.apart
+    q = max_min.subsets(n) @ found.apart
     norm = np.empty((len(q), 2, 2**n))
     for sign, signed in enumerate((q, -q)):
         positive = np.maximum(signed, 0.0, out=signed)
@@ -218,7 +218,7 @@ def _every_set(found, size):
 def _rows(found, every, level):
     """The sets that exceed what matters."""
     pair, sign, number = np.nonzero(every > level[:, None, None])
-    taken = subsets(found.apart.shape[-2])[number]
+    taken = max_min.subsets(found.apart.shape[-2])[number]
     signed = taken * (1.0 - 2.0 * sign)[:, None]
     sums = np.einsum("rn,rnj->jr", signed, found.apart[pair])
     taken = np.ascontiguousarray(taken.T)
@@ -275,9 +275,3 @@ def _reached(pair, whose, y):
 def _terms(n, width, ulp=ULP):
     """What an entry of q and a norm may be off by, relative to all they are sums of; twice that."""
     return 2.0 * (2 * n + width + 12) * ulp
-
-
-@cache
-def subsets(n: int) -> np.ndarray:
-    """All subsets of n pieces, as rows of ones and zeros: [2^n, n]."""
-    return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)

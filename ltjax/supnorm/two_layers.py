@@ -42,8 +42,8 @@ import numpy as np
 
 from ltjax.networks import pairs
 from ltjax.networks.pairs import ULP, Pair, length
-from ltjax.supnorm.max_min import ASIDE, SMALLEST
-from ltjax.supnorm.sets import FLUSHED, TINY, subsets
+from ltjax.supnorm.max_min import SMALLEST, beyond, subsets
+from ltjax.supnorm.sets import FLUSHED, TINY
 
 MOST = 16  # neurons of both layers: 2^MOST pairs of sets are tried, for either sign
 HELD = 2**24  # numbers that all of them take
@@ -158,9 +158,13 @@ class _Sets:
         on_v = self.sign * self.inner * ((theta * ~self.by_g) @ of_g)
         on_u += np.where(self.own, other, given)
         on_v += np.where(self.own, given, other)
-        up = self.own == (self.inner > 0.0)
-        slabs = (extra * up) @ np.maximum(v - u, 0.0) + (extra * ~up) @ np.maximum(u - v, 0.0)
+        slabs = self.slabs(extra)
         return (self.base + on_u @ u + on_v @ v + slabs) * self.mask
+
+    def slabs(self, sizes):
+        """The sum over j of a size times ((2 t - 1) (w - o))_+, [row, 2 d]."""
+        u, v, up = self.nets.u, self.nets.v, self.own == (self.inner > 0.0)
+        return (sizes * up) @ np.maximum(v - u, 0.0) + (sizes * ~up) @ np.maximum(u - v, 0.0)
 
     def gates_at(self, y):
         """theta and vartheta, less S and T, with which q.y is least, at y [row, 2 d]."""
@@ -233,8 +237,7 @@ class _Sets:
         both, other = -self.inner * slope, -changes * moved
         on_u = np.where(by_g, both, 0.0) + np.where(self.own, other, 0.0)
         on_v = np.where(by_g, 0.0, both) + np.where(self.own, 0.0, other)
-        up, ex = self.own == (self.inner > 0.0), -changes * (extra > 0.0)
-        slabs = (ex * up) @ np.maximum(v - u, 0.0) + (ex * ~up) @ np.maximum(u - v, 0.0)
+        slabs = self.slabs(-changes * (extra > 0.0))
         row = (on_u @ u + on_v @ v + slabs) * self.mask
         before, s = self.theta[:, i].copy(), self.outer[:, i]
         step = np.clip(before + _least(q, row), -s, 1.0 - s) - before
@@ -311,7 +314,7 @@ def _networks(pair):
     more = f[:, None] * c + a[:, None] * moved  # b C - a W
     errors = more[..., None] * v + (a[:, None] * inner)[..., None] * apart
     sign = np.where(a != 0.0, np.sign(a), np.sign(b))
-    if np.any(a * b < 0.0) or np.any((a != 0.0) & (np.sign(a) * np.sign(b) < 0.0)):
+    if np.any(np.sign(a) * np.sign(b) < 0.0):
         return None
     return _Networks(u, v, a[:, None] * inner, b[:, None] * c, errors, sign)
 
@@ -360,8 +363,8 @@ class _Found:
     def look(self, rows, q):
         """Raise the lower bound at the best points of the best rows, and a little beyond walls."""
         best = np.argsort(-rows.bound)[:POINTS]
-        beyond = q[best] + ASIDE * (q[best] > 0.0) * (q[best] - rows.base[best])
-        y = np.maximum(np.concatenate([q[best], beyond]), 0.0)
+        y = np.concatenate([q[best], beyond(q[best], rows.base[best])])
+        y = np.maximum(y, 0.0)
         d = y.shape[1] // 2
         x = (y[:, :d] - y[:, d:]).T
         x = x[:, np.any(x != 0.0, axis=0)]

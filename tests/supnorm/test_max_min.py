@@ -143,8 +143,8 @@ def wrong(pair):
 
 def faulty(monkeypatch, fault):
     if fault == "a set skipped":
-        whole = max_min._subsets
-        monkeypatch.setattr(max_min, "_subsets", lambda n: whole(n)[: 2**n - 1])
+        whole = max_min.subsets
+        monkeypatch.setattr(max_min, "subsets", lambda n: whole(n)[: 2**n - 1])
     elif fault == "theta beyond 1":
         whole = max_min.descended
         loose = lambda sums, taken, tau, *others: whole(sums, taken - 1.0, tau, *others)

@@ -24,10 +24,7 @@ RATIO = 2.0**0.5  # of the block sizes that are tried
 WORK = 2**25  # weights that are drawn: some seconds
 FEWEST = 64  # block sizes that a pilot would see, or it is not begun
 DEVIATIONS = -2.05, 2.5  # of a normal law: 2 % are below, and with what a pilot misses above
-EACH, DEEPER = (
-    14,
-    9,
-)  # block sizes where a curve rises, and of more layers, whose trials take longer
+EACH, DEEPER = 14, 9  # block sizes where a curve rises, and of more layers, which take longer
 BEYOND = 8  # and from there to where the rule `tight` has succeeded
 
 
@@ -99,10 +96,10 @@ def _candidates(trials, blocks, target, construction, layer):
     output, input_ = np.arange(n_out)[:, None], np.arange(n_in)
     blocks = blocks[:, None, None]
     neurons = {
-        "blocks": input_ + n_in * (blocks + 0 * output),
+        "blocks": input_ + n_in * blocks,
         "separate": input_ + n_in * (output + n_out * blocks),
     }[construction]
-    neurons = np.broadcast_to(neurons, (len(trials), *neurons.shape))
+    neurons = np.broadcast_to(neurons, (len(trials), len(blocks), n_out, n_in))
     a, w = redraw.kept_weights(SEED, trials, neurons, layer)
     error = a * w - target
     sides = (1.0, -1.0) if layer == 0 else (1.0,)
