@@ -53,11 +53,11 @@ from ltjax.supnorm import (
     brackets,
     branch_and_bound,
     certificate,
+    layered,
     max_min,
     plane,
     semidefinite,
     sets,
-    two_layers,
 )
 from ltjax.system import devices
 
@@ -177,17 +177,18 @@ def many(case):
     ]
 
 
-def layered(case):
-    """Two hidden layers by the formula within itself, to decide some epsilons."""
-    if not two_layers.applies(pair := pair_of(case)):
+def layers(case):
+    """Several hidden layers by the formula within itself: to close, and to decide some epsilons."""
+    if not layered.applies(pair := pair_of(case)):
         return []
-    _, (high,) = two_layers.decide(pair, np.array([[0.0]]))
+    found = [layered.bracket(pair_of(case, lead=False), gap) for gap in (0.5, 1e-3)]
+    high = found[-1].upper
     levels = high * np.array([1.0, 0.9, 0.5]) if high < inf else np.array([0.5])
-    return [
+    return two_ends(found) + [
         Claim(side, float(value))
         for level in levels
         for side, (value,) in zip(
-            ("lower", "upper"), two_layers.decide(pair, np.array([[level]])), strict=True
+            ("lower", "upper"), layered.decide(pair, np.array([[level]])), strict=True
         )
     ]
 
@@ -300,7 +301,8 @@ BOUNDS = {
     "formula": Bound(settled, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "many": Bound(many, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "layered": Bound(
-        layered, sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1)]
+        layers,
+        sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1), (2, 2, 3, 2, 1)],
     ),
     "glance": Bound(glanced, sizes=[(4, 3, 1)], turns=10, kind=np.float32),
     "circle": Bound(circle, sizes=[s for s in SIZES if s[0] == 2], turns=20),
