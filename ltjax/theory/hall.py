@@ -113,9 +113,11 @@ def unmatched_law(weights: Numbers, eta: float) -> Callable[[Numbers], Unmatched
         # [width, floor, size]; where k is below a floor, X is too, and nothing else counts.
         left = np.maximum(ks[:, None, None], floors[-1]) - sizes + 1
         enough = special.bdtrc(floors[:, None] - sizes, left, others)
-        cut = np.sum(terms[:, None] * np.maximum(enough, SMALLEST), axis=-1)
+        with np.errstate(over="ignore"):
+            plain = np.sum(terms, axis=-1)
+            cut = np.sum(terms[:, None] * np.maximum(enough, SMALLEST), axis=-1)
         cut += _binomial_below(floors, ks[:, None], low)
-        most = 2.0 * np.minimum(np.sum(terms, axis=-1), np.min(cut, axis=-1))
+        most = 2.0 * np.minimum(plain, np.min(cut, axis=-1))
         short = _binomial_below(n, ks, high)
         least = 2.0 * (short - _short_and_empty(n, ks, low, single)) - short**2
         shape = np.shape(width)

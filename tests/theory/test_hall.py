@@ -176,6 +176,12 @@ def test_nothing_is_lost_where_nothing_can_be():
         np.testing.assert_array_equal(found.most, 0.0)
 
 
+def test_a_sum_beyond_the_doubles_says_nothing():
+    found = theory.unmatched(worst(2048), theory.tolerance("tight", 2048, 0.1), [5000, 20_000])
+    np.testing.assert_array_equal(found.most > 1e-60, [True, False])
+    assert found.most[0] == 1.0
+
+
 # Against maximum matchings.
 
 
