@@ -5,7 +5,8 @@
 
 Ascent: the lower bound against plain Adam, and against exact values. Certificate: the upper bound
 over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
-words alone, the share of the time that brackets take, and the default line.
+words alone, the share of the time that brackets take, and the default line. Hall: what distinct
+neurons cost, by theory.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import optax
 from bench import words_alone
 
 import ltjax
+from ltjax import theory
 from ltjax.counting import engine
 from ltjax.experiments.network import device
 from ltjax.networks.hypotheses import factors
@@ -286,7 +288,17 @@ def open_share(asked, batches, trials):
     return 1.0 - decided[at].min() / trials
 
 
+def bench_hall():
+    """What distinct neurons cost, at the 40 widths over which curves rise: d = 64, 8 epsilons."""
+    weights, epsilons = np.full(64, 0.125), np.geomspace(0.5, 0.01, 8)
+    widths = np.geomspace(100, 10_000, 40).astype(int)
+    law = lambda epsilon: theory.unmatched(weights, theory.tolerance("tight", 64, epsilon), widths)
+    _, seconds = timed(lambda: [law(epsilon) for epsilon in epsilons])
+    print(f"\nHall's bounds, d = 64, 40 widths, 8 epsilons: {seconds:.2f} s   <= 1")
+
+
 PARTS = {
+    "hall": lambda quick: bench_hall(),
     "search": lambda quick: bench_search(),
     "trials": lambda quick: bench_trials(200 if quick else 2000),
     "line": lambda quick: bench_line(400 if quick else 2000),

@@ -463,6 +463,27 @@ MUTANTS = (
         "tests/theory/test_asymptotics.py",
     ),
     Mutant(
+        "Hall's sum without the choice of neurons",
+        "ltjax/theory/hall.py",
+        "log = sets.log_number + _log_choose(k, n)[s - 1] + (s - 1) * np.log(sets.twice)",
+        "log = sets.log_number + (s - 1) * np.log(sets.twice)",
+        "tests/theory/test_hall.py",
+    ),
+    Mutant(
+        "too few neurons counted for one half",
+        "ltjax/theory/hall.py",
+        "least = 2.0 * (short -",
+        "least = 1.0 * (short -",
+        "tests/theory/test_hall.py",
+    ),
+    Mutant(
+        "a class of weights bounded by the wrong end",
+        "ltjax/theory/hall.py",
+        "[[members[-1], members[0]] for members in classes]",
+        "[[members[0], members[-1]] for members in classes]",
+        "tests/theory/test_hall.py",
+    ),
+    Mutant(
         "a damaged line blamed on an editor",
         "ltjax/counting/records.py",
         'if line.endswith(b"\\r\\n") and sealed == line[:-2] + b"\\n":',

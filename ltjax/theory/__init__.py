@@ -4,6 +4,7 @@ This package never sees a simulation, and none sees it: they meet in plots, clai
 """
 
 from ltjax.theory.features import best_coefficients, residuals, squared_loss
+from ltjax.theory.hall import Unmatched, unmatched
 from ltjax.theory.harmonics import least_features, least_residual
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
 from ltjax.theory.partition import Odds, block_sizes, blocks_l2, blocks_odds, both_slots
@@ -38,6 +39,7 @@ __all__ = [
     "BlockSize",
     "Odds",
     "Prediction",
+    "Unmatched",
     "active_weights_bound",
     "asymptotic_block",
     "best_coefficients",
@@ -74,5 +76,6 @@ __all__ = [
     "subnetwork_variance",
     "tail",
     "tolerance",
+    "unmatched",
     "variance_bound",
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from ltjax.theory import layers, partition, pool, product
+from ltjax.theory import hall, layers, partition, pool, product
 from ltjax.theory.layers import Target
 from ltjax.theory.partition import Odds
 
@@ -100,3 +100,10 @@ def shared_bounds(target: np.ndarray, eta: float, ks: np.ndarray) -> Bounds:
     floor = np.maximum(partition.blocks_odds(target, eta, ks).success, union)
     ceiling = partition.both_slots(np.min(p), ks)[0]
     return interval(odds, floor, ceiling)
+
+
+def pooled_bounds(target: np.ndarray, eta: float, ks: np.ndarray, shared: Bounds) -> Bounds:
+    """Those of shared, less what distinct neurons cost; and blocks is a ticket of the pool."""
+    lost, blocks = hall.unmatched(target, eta, ks), partition.blocks_odds(target, eta, ks).success
+    lower, upper = shared[0] - lost.most, shared[1] - lost.least
+    return np.maximum(blocks, lower), np.maximum(blocks, upper)
