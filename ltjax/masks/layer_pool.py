@@ -24,14 +24,14 @@ from ltjax.weights import draws
 
 RANKS = 4  # chunks that a slot lists
 STAGES = 2  # of the pipeline, before a chunk is merged
-UNROLLED = 16  # neurons that are compared without a loop, at most
+UNROLLED = 8  # neurons that are compared without a loop, at most
 
 
 def search(key, layer: int, target, widths, sides: int = 2, lanes: int = LANES) -> Slots:
     """The nearest product of every slot in each of the `RANKS` chunks that come nearest to it.
 
-    The first is the nearest of all; two slots may list the same neuron. Of equal errors the earlier
-    neuron comes first, up to the bits of an error that are given away.
+    The first is the nearest of all, up to the bits of an error that are given away. Two slots may
+    list the same neuron.
 
     Args:
         key: trial keys, two uint32 words of shape [trial].
@@ -76,28 +76,32 @@ def search(key, layer: int, target, widths, sides: int = 2, lanes: int = LANES) 
 
         return jax.lax.fori_loop(0, lanes // unrolled, group, nothing)
 
-    def body(chunk, carry):
-        best, nearest, drawn = carry
+    def merge(best, nearest, chunk, counts):
         positive, *negative = unpack(nearest, sides)
         word = jnp.stack([positive, *map(jnp.bitwise_not, negative)])
-        best = _merge(best, word, chunks[chunk][0].astype(jnp.uint32))
-        return best, compare(drawn), draw(chunk + 2)
+        return _merge(best, jnp.where(counts, word, NONE), chunks[chunk][0].astype(jnp.uint32))
 
     def read(carry, ends):
-        begin, cut, end = ends
-        carry = jax.lax.fori_loop(begin, cut, body, carry)
+        begin, first, cut, end = ends
+
+        def step(chunk, carry):
+            best, nearest, drawn = carry
+            best = merge(best, nearest, chunk, chunk >= first)
+            return best, compare(drawn), draw(chunk + 2)
+
+        best, nearest, drawn = jax.lax.fori_loop(begin, cut, step, carry)
         # A chunk that the width cuts is read and not kept, the next width has it whole.
-        best, *ahead = jax.lax.cond(cut < end, body, lambda _, carry: carry, cut, carry)
-        return (carry[0], *ahead), _decode(best, target, lanes)
+        found = merge(best, nearest, cut, cut < end)
+        return (best, nearest, drawn), _decode(found, target, lanes)
 
     trials, unrolled = key[0].shape[-1], min(lanes, UNROLLED)
     nothing = pack(*[jnp.full((n_out, n_in, trials), end) for end in (NONE, ~NONE)[:sides]])
     drawn = [jnp.full((lanes, size, trials), jnp.inf) for size in (n_out, n_in)]
     empty = jnp.full((sides, n_out, n_in, trials), NONE)
     start = [pack(empty, empty)] * RANKS, nothing, (*drawn, jnp.zeros((lanes, 1, 1), bool))
-    # The first steps find nothing: they fill the pipeline.
-    begin = chunks.begin.at[0].add(-STAGES)
-    _, found = jax.lax.scan(read, start, (begin, chunks.cut, chunks.end))
+    # The first steps fill the pipeline. Later ones pass the chunk that the width before has cut.
+    begin = jnp.concatenate([jnp.full(1, -STAGES), chunks.cut[:-1]])
+    _, found = jax.lax.scan(read, start, (begin, chunks.begin, chunks.cut, chunks.end))
     return found
 
 
