@@ -278,7 +278,7 @@ def bench_digits(path):
         print(f"\ndigits: left out, as there is no {path}; python scripts/digits_target.py")
         return
     layers = files.read_network(path, "digits")
-    ticket = pruning.prune(layers, epsilon=1.0, seed=3)
+    ticket = pruning.prune(layers, epsilon=1.0, seed=3, construction="blocks")
     pair = verifying.errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
     found = brackets.closing(pair, ticket.scale, 0.01, stop=stops.deadline(LIMIT))

@@ -6,7 +6,8 @@
 Ascent: the lower bound against plain Adam, and against exact values. Certificate: the upper bound
 over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
 words alone, the share of the time that brackets take, and the default line. Hall: what distinct
-neurons cost, by theory.
+neurons cost, by theory. Pool: the search of a whole layer in one pool against that of blocks with as
+many candidates.
 """
 
 import argparse
@@ -30,6 +31,7 @@ import ltjax
 from ltjax import theory
 from ltjax.counting import engine
 from ltjax.experiments.network import device
+from ltjax.masks import layer_pool, nearest
 from ltjax.networks.hypotheses import factors
 from ltjax.networks.pairs import Pair, difference
 from ltjax.supnorm import ascent, certificate, max_min, sets
@@ -75,7 +77,8 @@ def one_sided(layers, rng):
 
 def ticket(layers, rng):
     """The ticket that `ltjax ticket` would make for an epsilon of 0.1."""
-    made = pruning.prune(layers, epsilon=0.1, seed=int(rng.integers(2**32)))
+    seed = int(rng.integers(2**32))
+    made = pruning.prune(layers, epsilon=0.1, seed=seed, construction="blocks")
     return [error * made.scale for error in verifying.errors(made, layers).errors]
 
 
@@ -226,6 +229,33 @@ def bench_search():
     print(f"  search, in the time of its random words alone  {whole / drawn:.2f}   <= 1.3")
 
 
+def bench_pool(neurons, trials=10):
+    """One layer 64 -> 32 of a ticket: every neuron serves all slots, or those of one input."""
+    on = np.zeros(1, np.uint32)
+    key = tuple(map(jnp.asarray, draws.trial_key(on, on)))
+    layer = np.random.default_rng(SEED).normal(size=(32, 64)) / 16.0
+    target = jnp.asarray(layer, jnp.float32)[..., None]
+    pool = partial(layer_pool.search, lanes=pruning.POOL_LANES)
+    steps = {
+        name: partial(
+            jax.jit(find, static_argnums=1), key, 0, target, jnp.array([width], jnp.int32)
+        )
+        for name, find, width in (
+            ("blocks", nearest.blocks, 64 * neurons),
+            ("pool", pool, neurons),
+        )
+    }
+    took = dict.fromkeys(steps, np.inf)
+    for _ in range(trials):  # by turns, as other work may come and go
+        for name, step in steps.items():
+            _, seconds = timed(lambda s=step: jax.block_until_ready(s()), 1)
+            took[name] = min(took[name], seconds)
+    print(f"\n64 -> 32, {neurons * 64 * 32 / 1e6:.0f} million candidates, one network:")
+    for name, seconds in took.items():
+        print(f"  {name:<8} {1e3 * seconds:.0f} ms")
+    print(f"  blocks over pool  {took['blocks'] / took['pool']:.1f}   >= 4", flush=True)
+
+
 def bench_trials(trials):
     """Whole trials, both constructions, at the block sizes of the theory: what brackets add.
 
@@ -300,6 +330,7 @@ def bench_hall():
 PARTS = {
     "hall": lambda quick: bench_hall(),
     "search": lambda quick: bench_search(),
+    "pool": lambda quick: bench_pool(2400 if quick else 24400),
     "trials": lambda quick: bench_trials(200 if quick else 2000),
     "line": lambda quick: bench_line(400 if quick else 2000),
     "ascent": lambda quick: bench_ascent(*((32, 2) if quick else (256, 30))),

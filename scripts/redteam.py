@@ -70,7 +70,11 @@ COMPILED = {
     (2, 2, 2, 1): ("relu", "l2"),
     (3, 4, 2): ("linear", "max"),
 }
-HONEST = (((2, 2), "linear", "blocks"), ((2, 2, 1), "linear", "separate"))
+HONEST = (
+    ((2, 2), "linear", "blocks", 15),
+    ((2, 2, 1), "linear", "separate", 15),
+    ((2, 2), "linear", "pooled", 63),
+)
 WITH_NORM = ("relaxation", "tree", "gap", "printed")
 SIZES = [*COMPILED, (1, 1), (2, 2), (3, 1), (5, 3), (1, 3, 2), (2, 4, 1), (2, 3, 3, 2),
          (2, 2, 2, 2, 2, 1), (6, 3, 1), (5, 6, 3), (3, 2, 2, 2, 1), (12, 24, 8)]  # fmt: skip
@@ -394,9 +398,9 @@ def root(square):
 @cache
 def honest(kind):
     """A small network, and the fields and positions of a ticket of it."""
-    sizes, last, construction = HONEST[kind]
+    sizes, *words = HONEST[kind]
     layers = pairs.normal(np.random.default_rng(kind), sizes)
-    return layers, *forgeries.honest(layers, last, construction)
+    return layers, *forgeries.honest(layers, *words)
 
 
 def forge(rng):

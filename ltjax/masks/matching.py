@@ -117,16 +117,25 @@ def _take(rows, choice):
 
 
 def perfect(row, column, n_rows: int) -> np.ndarray:
-    """Which rows a maximum matching covers: bool [n_rows]. Exact (Hopcroft-Karp).
+    """Which rows a maximum matching covers: bool [n_rows]; arguments as of `maximum`.
 
     Many problems are one graph with disjoint rows and columns: each is solved iff all its rows are
     covered.
+    """
+    return maximum(row, column, n_rows) >= 0
+
+
+def maximum(row, column, n_rows: int) -> np.ndarray:
+    """The column of each row in a maximum matching, by Hopcroft and Karp: int [n_rows].
 
     Args:
         row, column: the edges, int [n_edges]; any integers name the columns.
+
+    Returns:
+        Places of columns among those that are named, in order; -1 for none.
     """
     if len(row) == 0:
-        return np.zeros(n_rows, bool)
-    _, column = np.unique(column, return_inverse=True)
-    graph = coo_array((np.ones(len(row), np.int8), (row, column)), (n_rows, column.max() + 1))
-    return maximum_bipartite_matching(graph.tocsr(), perm_type="column") >= 0
+        return np.full(n_rows, -1)
+    names, column = np.unique(column, return_inverse=True)
+    graph = coo_array((np.ones(len(row), np.int8), (row, column)), (n_rows, len(names)))
+    return maximum_bipartite_matching(graph.tocsr(), perm_type="column")
