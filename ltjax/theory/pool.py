@@ -99,7 +99,7 @@ def _active(weights: Numbers, eta: float) -> np.ndarray:
     return t[t > eta]
 
 
-def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.ndarray]:
+def quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of da where some q > 0: Gauss-Legendre in ln a between breakpoints.
 
     Half of da for one side, on which a neuron stands with chance 1/2.
@@ -116,7 +116,7 @@ def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.n
 
 def _transition(values: np.ndarray, counts: np.ndarray, eta: float, sides: int) -> np.ndarray:
     """One neuron's step on states (c_1, c_2, ...), c_v slots of size `values[v]` filled."""
-    a, weight = _quadrature(values, eta, sides)
+    a, weight = quadrature(values, eta, sides)
     q, half = product.hit_probability(a, values, eta), len(values) // 2
     left = _filling(q[:, :half], counts[:half])
     right = _filling(q[:, half:], counts[half:])
@@ -195,7 +195,7 @@ def _binomial(k: int) -> tuple[int, np.ndarray]:
 
 def subset_law(t: np.ndarray, eta: float, sides: int = 2) -> Law:
     """The law by inclusion and exclusion; M_T^r for real r, so that Gauss nodes can serve."""
-    a, weight = _quadrature(t, eta, sides)
+    a, weight = quadrature(t, eta, sides)
     q, half = product.hit_probability(a, t, eta), len(t) // 2
     left, left_sign = _subset_hits(q[:, :half])
     right, right_sign = _subset_hits(q[:, half:])

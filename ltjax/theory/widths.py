@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize
 
 from ltjax.errors import InputError, TooWideError
-from ltjax.theory import layers, partition, pool
+from ltjax.theory import layer_pools, layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
 from ltjax.validate import MAX_WIDTH, check_delta
@@ -166,6 +166,19 @@ def block_size(
     law = layers.network_law(construction, target, etas)
     guess = _mean_empty(layers.network_misses(target, etas), -np.log1p(-delta))
     return BlockSize(_first(lambda m: float(law(m).failure) <= delta, guess), True)
+
+
+def network_pool_width(target: Target, rule: str, epsilon: float, delta: float) -> tuple[int, int]:
+    """Between these lies the smallest k, of each layer, whose neurons may serve any slot of it.
+
+    That is, at which there is no ticket within the tolerance with probability <= delta.
+    """
+    check_delta(delta)
+    etas = layers.slot_tolerance(rule, layers.shapes(target), epsilon)
+    law = layer_pools.network_pool_law(target, etas)
+    guess = _mean_empty(layers.network_misses(target, etas), -np.log1p(-delta))
+    low = _first(lambda k: float(law(k).upper.failure) <= delta, guess)
+    return low, _first(lambda k: float(law(k).lower.failure) <= delta, float(low))
 
 
 def layer_block_size(weights: Numbers, eta: float, delta: float, first: bool) -> int:
