@@ -8,7 +8,7 @@ The tolerance per weight, eta, that keeps the error over the unit ball below eps
 Source: Malach et al. 2020, arXiv:2002.00585, for the lemma; the rest is derived here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -209,6 +209,22 @@ def default_block_sizes(
     largest = MAX_WIDTH // max(n_out * n_in for n_out, n_in in layers.shapes(target))
     sizes = np.round(np.geomspace(1.0, min(high, largest), count))
     return tuple(int(m) for m in np.unique(sizes))
+
+
+def default_layer_widths(
+    target: Target, epsilons: Sequence[float], units: Mapping[str, int], count: int = 16
+) -> tuple[int, ...]:
+    """`default_block_sizes` where widths are the hidden neurons of each layer.
+
+    Args:
+        units: constructions, pooled among them, and how many blocks they have of a layer at most.
+    """
+    asked = target, "tight", min(epsilons), 1.0 - HARD
+    high = network_pool_width(*asked)[1]
+    if max(units.values()) > 1:
+        high = max(high, block_size("separate", *asked).neurons * max(units.values()))
+    widths = np.round(np.geomspace(1.0, min(high, MAX_WIDTH), count))
+    return tuple(int(k) for k in np.unique(widths))
 
 
 def network_lemma_block(sizes: Sequence[int], epsilon: float, delta: float) -> int:
