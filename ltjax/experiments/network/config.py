@@ -115,7 +115,7 @@ class Network:
 
     @property
     def neurons_per_width(self) -> int:
-        """Blocks of the layer and construction that have most of them; 1 where widths are theirs."""
+        """Blocks of the layer and construction with most of them; 1 where widths are of a layer."""
         if self.of_layers:
             return 1
         return max(max(self.counts(construction)) for construction in self.constructions)
