@@ -41,15 +41,18 @@ def compiled(keys, target, widths, config):
     return jax.vmap(lambda *key: device.trial(key, target, widths, config))(*keys)
 
 
-@pytest.fixture(scope="module")
-def found():
-    seeds = jnp.full(len(TRIALS), SMALL.seed, jnp.uint32)
-    keys = draws.trial_key(seeds, jnp.asarray(TRIALS))
+def outcome_of(trials):
+    keys = draws.trial_key(jnp.full(len(trials), SMALL.seed, jnp.uint32), jnp.asarray(trials))
     target = tuple(jnp.asarray(w, jnp.float32) for w in SMALL.arrays)
     widths = jnp.asarray(SMALL.grid.widths, jnp.int32)
-    outcome = [np.asarray(x) for x in compiled(keys, target, widths, SMALL.config)[:4]]
-    errors = np.asarray(compiled(keys, target, widths, SMALL.config).errors)
-    return (*outcome, errors), device.settle(SMALL, TRIALS, *outcome, errors)
+    return [np.asarray(x) for x in compiled(keys, target, widths, SMALL.config)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the device finds, and the settled brackets."""
+    outcome = outcome_of(TRIALS)
+    return outcome, device.settle(SMALL, TRIALS, *outcome)
 
 
 def layer_of(trial, layer, width):
@@ -157,6 +160,15 @@ def test_the_check_passes_what_is_right_and_refuses_two_slots_of_one_neuron(foun
         wrong[:, c] = 0.4 * outcome[0][:, c]
         with pytest.raises(WrongKernelError, match=NAMES[c]):
             device.check(SMALL, TRIALS, np.zeros_like(wrong), wrong, *outcome[2:])
+
+
+@pytest.mark.slow
+def test_one_network_equals_the_same_one_in_a_crowd(found):
+    for n in (0, 17):
+        lower, upper, neurons, *_ = outcome_of(TRIALS[n : n + 1])
+        np.testing.assert_array_equal(neurons[0], found[0][2][n])
+        for alone, crowd in ((lower, found[0][0]), (upper, found[0][1])):
+            np.testing.assert_allclose(alone[0], crowd[n], rtol=1e-5, atol=1e-6)
 
 
 # Counts.
