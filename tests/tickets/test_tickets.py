@@ -113,7 +113,7 @@ def test_small_layers_are_blown_up_because_their_blocks_shrink():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("construction", config.PARTITIONS)
+@pytest.mark.parametrize("construction", config.NETWORK_CONSTRUCTIONS)
 def test_blocks_are_wide_enough_for_the_success_asked(construction):
     # Each seed fails with probability at most delta: more than `most` failures come with 1e-6.
     # With four times the epsilon blocks are a quarter, and 9 of 10 fail: `most` or fewer failures

@@ -25,6 +25,7 @@ WORK = 2**25  # weights that are drawn: some seconds
 FEWEST = 64  # block sizes that a pilot would see, or it is not begun
 DEVIATIONS = -2.05, 2.5  # of a normal law: 2 % are below, and with what a pilot misses above
 EACH, DEEPER = 14, 9  # block sizes where a curve rises, and of more layers, which take longer
+STEEPER = 4  # more of a pool, whose curves rise faster
 RANKS = 4  # choices of a slot of a pool
 BEYOND = 8  # and from there to where the rule `tight` has succeeded
 
@@ -52,7 +53,7 @@ def rising(
             return None
         sizes, errors = found
         spans.append([_span(unit * sizes, errors, epsilon) for epsilon in epsilons])
-    each = EACH if len(target) <= 2 else DEEPER
+    each = (EACH if len(target) <= 2 else DEEPER) + STEEPER * ("pooled" in units)
     widths: set[float] = set()
     for lows, highs in np.array(spans).transpose(1, 2, 0):  # an epsilon, all constructions
         widths.update(np.geomspace(lows.min(), highs.max(), each))
