@@ -106,6 +106,20 @@ MUTANTS = (
         "tests/supnorm/test_layered.py",
     ),
     Mutant(
+        "slots that share a weight taken for independent",
+        "ltjax/theory/layer_pools.py",
+        "found += [(added, b[i, j], no + sides),",
+        "found += [(added, chance[active][i] * chance[active][j], no + sides),",
+        "tests/theory/test_layer_pools.py",
+    ),
+    Mutant(
+        "a pool's least largest error read off slots alone",
+        "ltjax/experiments/network/host.py",
+        "return bool(np.all(matching.perfect(slot[use], neuron[use], len(empty)) | ~asked))",
+        "return bool(np.all(np.isin(np.arange(len(empty)), slot[use]) | ~asked))",
+        "tests/experiments/test_network_pool.py",
+    ),
+    Mutant(
         "a pilot blind to one side",
         "ltjax/experiments/network/pilot.py",
         "sides = (1.0, -1.0) if layer == 0 else (1.0,)",
