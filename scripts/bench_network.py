@@ -6,8 +6,8 @@
 Ascent: the lower bound against plain Adam, and against exact values. Certificate: the upper bound
 over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
 words alone, the share of the time that brackets take, and the default line. Hall: what distinct
-neurons cost, by theory. Pool: the search of a whole layer in one pool against that of blocks with as
-many candidates.
+neurons cost, by theory. Pool: the search of a whole layer in one pool against that of blocks with
+as many candidates.
 """
 
 import argparse
