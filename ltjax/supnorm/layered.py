@@ -30,7 +30,7 @@ Rounding. Every coefficient is a sum of products along paths through a network, 
 kappa_j may be wrong by as much as rounding: so q is off by some ulps of the sum of all these paths
 in size, and of those from the multipliers down.
 
-Source: derived here; for two networks of one shape with one linear output.
+Source: derived here; for two networks of one shape with one output.
 """
 
 from collections.abc import Iterator
@@ -63,14 +63,23 @@ FURTHER = 3  # steps uphill from the points of choices
 
 def applies(pair: Pair) -> bool:
     """Whether the formula speaks of pairs of this shape: small hidden layers, one output."""
-    first, *inner, last = pair.weights[0], *pair.weights[1:-1], pair.weights[-1]
-    upper, one = sum(map(len, inner)), len(last) == 1 and pair.last == "linear"
-    return one and 0 < upper <= MOST and 4 * first.size << upper <= HELD
+    first, *inner, last = _linear(pair).weights if len(pair.weights) > 1 else (*pair.weights, ())
+    upper = sum(map(len, inner))
+    return len(last) == 1 and 0 < upper <= MOST and 4 * first.size << upper <= HELD
+
+
+def _linear(pair):
+    """The same networks; a ReLU after the last layer is that of a hidden neuron with weight 1."""
+    if pair.last == "linear":
+        return pair
+    (*lead, _, outputs, _) = pair.errors[-1].shape
+    identity, nothing = np.eye(outputs), np.zeros((*lead, 1, outputs, outputs))
+    return Pair((*pair.weights, identity), (*pair.errors, nothing))
 
 
 def decide(pair: Pair, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brackets on the suprema of n pairs to which it `applies`, in float64: see `bounds.Bound`."""
-    found = []
+    pair, found = _linear(pair), []
     for k, epsilons in enumerate(wanted):
         one = pair._replace(errors=tuple(e[k] for e in pair.errors))
         # What choices must exceed to matter is the least epsilon that is open.
@@ -94,7 +103,7 @@ def bracket(pair: Pair, gap: float, epsilon: float | None = None, stop: Stop = n
             return max(lower * (1.0 + gap), epsilon or 0.0)
         return np.inf
 
-    return _searched(pair, level, stop)
+    return _searched(_linear(pair), level, stop)
 
 
 class _Networks(NamedTuple):

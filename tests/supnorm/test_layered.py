@@ -47,6 +47,15 @@ def test_in_the_plane_it_is_what_the_circle_says(sizes, size):
     assert not misses(pair, *circles(pair))
 
 
+@pytest.mark.parametrize("sizes", [(2, 4), (2, 3, 3)])
+def test_an_output_may_end_with_a_relu(sizes):
+    pair = some(8, sizes, 3, 0.1)._replace(last="relu")
+    low, high = circles(pair)
+    assert not misses(pair, low, high)
+    _, upper = layered.decide(pair, 1.05 * high[:, None])
+    assert np.sum(upper <= 1.05 * high) >= 3  # of 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(3, 4, 4), (5, 6, 6), (3, 4, 4, 4)])
 def test_it_agrees_with_the_tree_and_with_points(sizes):
@@ -122,7 +131,9 @@ def test_which_pairs_it_speaks_of():
     pair = some(1, (3, 8, 8), 0)
     assert layered.applies(pair)
     assert layered.applies(some(1, (3, 20, 8, 8), 0))
-    assert not layered.applies(pair._replace(last="relu"))
+    assert layered.applies(pair._replace(last="relu"))
+    assert layered.applies(some(1, (3, 8), 0)._replace(last="relu"))
+    assert not layered.applies(some(1, (3,), 0)._replace(last="relu"))
     assert not layered.applies(some(1, (3, 8, 9, 8), 0))
     assert not layered.applies(some(1, (200, 8, 16), 0))
     assert not layered.applies(some(1, (3, 8), 0))
