@@ -4,14 +4,14 @@ The kept weights of a ticket are drawn again from their addresses, by numpy; who
 an epsilon lies inside the slack of a slot rule.
 """
 
-import bisect
 import math
 
 import numpy as np
 
 from ltjax.errors import WrongKernelError
 from ltjax.experiments.network.config import SUPREMA, Network
-from ltjax.masks import matching, nearest
+from ltjax.masks import assignment, nearest
+from ltjax.masks.assignment import Lists
 from ltjax.networks import pairs, pruned
 from ltjax.networks.pairs import Pair
 from ltjax.problem.problem import Problem
@@ -189,19 +189,8 @@ def _bottleneck(problem: Problem[Network], trial, layer: int, width: int, most: 
     target, sides = problem.arrays[layer], 2 if layer == 0 else 1
     empty = np.tile(np.abs(target).ravel(), sides)
     slot, neuron, error = _edges(problem.seed, trial, layer, width, target, sides, most)
-    best = empty.copy()
-    np.minimum.at(best, slot, error)
-    levels = np.unique(np.concatenate([error, empty[empty <= most], [most]]))
-    levels = levels[np.searchsorted(levels, best.max()) :]
-
-    def holds(level) -> bool:
-        # A slot that may stay empty does, or a matching might give it the only neuron of another.
-        asked = empty > level
-        use = (error <= level) & asked[slot]
-        return bool(np.all(matching.perfect(slot[use], neuron[use], len(empty)) | ~asked))
-
-    # The first level is the most likely: there every slot has a neuron.
-    return levels[0] if holds(levels[0]) else levels[bisect.bisect(levels, False, 1, key=holds)]
+    lists = Lists(slot, neuron, error, np.full(len(empty), most))
+    return float(assignment.bottleneck(lists, empty)[0])
 
 
 def _edges(seed, trial, layer, width, target, sides, most):
