@@ -56,7 +56,7 @@ BRANCHED = 2**12  # choices, of which more would not be settled by branches
 ROOTS = 2**10  # choices of upper layers whose trees are grown together
 AT_ONCE = 2**12  # choices that a cache holds
 NOISE = 1e-9  # relative
-STARTS, STEPS = 64, 24  # uphill, before anything
+STARTS, STEPS = 32, 24  # uphill, before anything
 SCOUTS = 256  # choices of upper layers that go ahead
 FURTHER = 3  # steps uphill from the points of choices
 
@@ -446,8 +446,9 @@ class _Found:
             best = int(np.argmax(reached))
             if reached[best] > self.lower:
                 self.lower, self.point = float(reached[best]), x[:, best] / length(x[:, best])
-            if step < steps:
-                x = pairs.slope(self.pair, x / length(x, 0))
+            if step == steps or self.level() == np.inf:
+                break
+            x = pairs.slope(self.pair, x / length(x, 0))
 
     def above(self, bound, done=False):
         """Which bounds matter, unless one is done with all; the others are noted."""

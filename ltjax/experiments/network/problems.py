@@ -29,13 +29,13 @@ def network(
     depth: int | None = None,
     epsilons: Sequence[float] = (0.5, 0.2),
     blocks: Sequence[int] | None = None,
-    widths: Sequence[int] | None = None,
     target: FilePath | Sequence[np.ndarray] = "worst",
     last: str = "linear",
     constructions: Sequence[str] = PARTITIONS,
     rules: Sequence = Network.rules,
     seed: int = 0,
     law: Law | str | None = None,
+    widths: Sequence[int] | None = None,
 ) -> Problem:
     """The problem of pruning a random network of depth 2 l to a network of l layers.
 
@@ -45,8 +45,6 @@ def network(
         epsilons: errors allowed, in (0, 1).
         blocks: block sizes m; by default some 16 to 30, over which the curves rise, as a pilot of a
             few trials finds (see `pilot`).
-        widths: in their place where pooled is among the constructions, hidden neurons k of each
-            random layer; by default as many.
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
@@ -55,6 +53,8 @@ def network(
             rules, by name or as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
         law: of all random weights, by name or as it is; U[-1, 1] by default.
+        widths: in place of blocks where pooled is among the constructions, hidden neurons k of each
+            random layer; by default as many.
     """
     check_seed(seed)
     if isinstance(target, str) and target in ("worst", "random"):
