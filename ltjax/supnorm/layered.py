@@ -47,7 +47,10 @@ from ltjax.supnorm.sets import TINY
 from ltjax.system.stops import Stop, never
 
 MOST = 16  # neurons of all hidden layers but the first: all choices of their gates are tried
+GROWN = 2**22  # numbers that the choices of a tree may take; a larger one is given up
+MOVED = 3  # gates after which theta is moved, too
 HELD = 2**26  # numbers that these make of the first layer
+WIDEST = 20  # neurons of the first layer
 KEPT = 2**19  # choices of all gates that are looked at; others keep the bound they have
 SCREEN = 2  # means for every choice that is open
 SCHEDULE = (1, 2), *12 * [(2, 6)]  # sweeps and means for those open after that, between branches
@@ -63,9 +66,12 @@ FURTHER = 3  # steps uphill from the points of choices
 
 def applies(pair: Pair) -> bool:
     """Whether the formula speaks of pairs of this shape: small hidden layers, one output."""
-    first, *inner, last = _linear(pair).weights if len(pair.weights) > 1 else (*pair.weights, ())
+    if len(pair.weights) == 1:
+        return False
+    first, *inner, last = _linear(pair).weights
     upper = sum(map(len, inner))
-    return len(last) == 1 and 0 < upper <= MOST and 4 * first.size << upper <= HELD
+    small = len(first) <= WIDEST and upper <= MOST and 4 * first.size << upper <= HELD
+    return small and len(last) == 1
 
 
 def _linear(pair):
@@ -516,22 +522,42 @@ class _Root:
         if np.any(slabs[first]):  # a gate that is on takes the other slab
             other = (nets.up[first] - nets.down[first])[..., None]
             self.pieces += (slabs[first] * np.where(gates.own[first], 1.0, -1.0))[:, None] * other
+        self.own = gates.own[first]
+        self.kappa = np.maximum(np.where(self.own, a, -b), 0.0)  # 0 where there is a slab
         self.rest = np.maximum(self.pieces, 0.0).sum(axis=0)
         self.bound = _outwards(_norm(self.base + self.rest), nets)
 
     def grown(self, found):
         """All choices of the first layer, too, but for those that do not matter."""
         n = len(self.nets.u)
-        q, whose, rest = self.base, np.arange(len(self.sign)), self.rest
-        given, bound = np.zeros((n, len(whose))), self.bound
-        for k in np.argsort(-np.abs(self.pieces).sum(axis=(1, 2))):  # what adds most comes first
+        plain, whose, rest = self.base, np.arange(len(self.sign)), self.rest
+        q, given, bound = plain, np.zeros((n, len(whose))), self.bound
+        order = np.argsort(-np.abs(self.pieces).sum(axis=(1, 2)))  # what adds most comes first
+        for number, k in enumerate(order):
             rest, on = rest - np.maximum(self.pieces[k], 0.0), given.copy()
             on[k] = 1.0
-            given = np.concatenate([given, on], axis=1)
-            q = np.concatenate([q, q + self.pieces[k][:, whose]], axis=1)
+            given, more = np.concatenate([given, on], axis=1), self.pieces[k][:, whose]
+            plain, q = (np.concatenate([x, x + more], axis=1) for x in (plain, q))
             whose = np.concatenate([whose, whose])
-            bound = _outwards(_norm(q + rest[:, whose]), self.nets)
-            keep = found.above(bound, done=len(bound) > KEPT)
-            given, q, whose, bound = given[:, keep], q[:, keep], whose[keep], bound[keep]
+            for moved in (False, True) if number >= MOVED else (False,):
+                if moved:
+                    q = self.moved(plain, q, rest[:, whose], given, whose, order[: number + 1])
+                bound = _outwards(_norm(q + rest[:, whose]), self.nets)
+                keep = found.above(bound, done=q.size > GROWN)
+                given, plain, q = given[:, keep], plain[:, keep], q[:, keep]
+                whose, bound = whose[keep], bound[keep]
         given = np.concatenate([given, self.upper[:, whose]])
         return _Gates(self.nets, self.sign[whose], given, bound)
+
+    def moved(self, plain, q, rest, given, whose, known):
+        """q after a step towards the theta that the best y asks for, of the gates given so far."""
+        y, own = _unit(q + rest), self.own[known][:, whose]
+        u, v = self.nets.u[known], self.nets.v[known]
+        opened = np.where(own, u @ y, v @ y) > 0.0
+        steps = (opened - given[known]) * self.kappa[known][:, whose]
+        more = plain - u.T @ (steps * own) - v.T @ (steps * ~own) - q
+        share = np.zeros(len(whose))
+        for _ in range(2):
+            best = share + _least(q + rest + share * more, more, SMALLEST)
+            share = np.clip(best, 0.0, 1.0)
+        return np.where(_norm(q + rest + share * more) < _norm(q + rest), q + share * more, q)

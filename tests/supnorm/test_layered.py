@@ -41,7 +41,7 @@ def misses(pair, low, high, near=NEAR):
 
 
 @pytest.mark.parametrize("size", [0.02, 0.2, 0.6])
-@pytest.mark.parametrize("sizes", [(2, 1, 1), (2, 3, 4), (2, 5, 3), (2, 3, 2, 3)])
+@pytest.mark.parametrize("sizes", [(2, 6), (2, 1, 1), (2, 3, 4), (2, 5, 3), (2, 3, 2, 3)])
 def test_in_the_plane_it_is_what_the_circle_says(sizes, size):
     pair = some(8, sizes, sum(sizes), size)
     assert not misses(pair, *circles(pair))
@@ -136,7 +136,8 @@ def test_which_pairs_it_speaks_of():
     assert not layered.applies(some(1, (3,), 0)._replace(last="relu"))
     assert not layered.applies(some(1, (3, 8, 9, 8), 0))
     assert not layered.applies(some(1, (200, 8, 16), 0))
-    assert not layered.applies(some(1, (3, 8), 0))
+    assert layered.applies(some(1, (3, 20), 0))
+    assert not layered.applies(some(1, (3, 21), 0))
 
 
 # Planted faults.
