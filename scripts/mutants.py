@@ -115,8 +115,8 @@ MUTANTS = (
     Mutant(
         "a pool's least largest error read off slots alone",
         "ltjax/experiments/network/host.py",
-        "return bool(np.all(matching.perfect(slot[use], neuron[use], len(empty)) | ~asked))",
-        "return bool(np.all(np.isin(np.arange(len(empty)), slot[use]) | ~asked))",
+        "return float(assignment.bottleneck(lists, empty)[0])",
+        "return float(max(min([e, *error[slot == i]]) for i, e in enumerate(empty)))",
         "tests/experiments/test_network_pool.py",
     ),
     Mutant(

@@ -115,6 +115,23 @@ def test_a_bracket_is_valid_whenever_it_is_stopped():
         assert found.upper >= low
 
 
+def test_a_slab_bounds_what_a_neuron_of_g_gets_more_than_that_of_f_or_less():
+    """At points of y >= 0, in every layer."""
+    y = np.abs(np.random.default_rng(0).normal(size=(6, 4000)))
+    for one in each(some(4, (3, 4, 3, 3), 2, 0.2)):
+        nets = layered._networks(one)
+        f, g, parts = nets.u @ y, nets.v @ y, []
+        for number in range(len(nets.at)):
+            parts.append(g - f)
+            if number + 1 < len(nets.at):
+                f = nets.of_f[number] @ np.maximum(f, 0.0)
+                g = nets.of_g[number] @ np.maximum(g, 0.0)
+        apart = np.concatenate(parts)
+        up, down = nets.up @ y - apart, nets.down @ y + apart
+        assert up.min() >= -1e-12
+        assert down.min() >= -1e-12
+
+
 @pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-150, 1e30, 1e120])
 def test_pairs_of_any_size_are_bounded(size):
     (w, *others), errors = some(4, (2, 3, 3), 0, 0.2)[:2]
