@@ -79,8 +79,9 @@ def ticket():
 
 
 def bracket():
-    """An ascent, and relaxations in a tree."""
-    pair, scale = brackets.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9], "relu")
+    """Of two outputs: an ascent, and relaxations in a tree."""
+    first, last = LAYERS[0], np.concatenate([LAYERS[1], LAYERS[1][:, ::-1]])
+    pair, scale = brackets.pair_of([first, last], [first * 1.1, last * 0.9], "relu")
     *_, last = brackets.closing(pair, scale, 0.1)
     return last
 
