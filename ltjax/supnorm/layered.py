@@ -1,4 +1,4 @@
-r"""The supremum of |g - f| for two hidden layers or more: the formula of `max_min`, layer in layer.
+r"""The supremum of |g - f|, any number of hidden layers: the formula of `max_min`, layer in layer.
 
 Over y = (x+, x-) >= 0, ||y|| = ||x||, let F_j and G_j be what neuron j of some layer of f and of g
 gets, and g - f the sum over that layer of B_j relu(G_j) - A_j relu(F_j). At the last hidden layer B
@@ -19,12 +19,13 @@ linear in y, and
 
 Any theta and mu bound the gates s from above, those of some s being their own, and the best y of
 any s is a point. At the start theta = s and mu = 0: every neuron of f and its partner in g are on
-together, or off; one matrix product for all gates of the first layer. What is open after some
-sweeps over theta and mu is branched: on an input that y has with both signs, or on the other gate
-of a neuron with kappa < 0.
+together, or off. All choices of s of the upper layers are tried, and for each a tree over those of
+the first, in which theta moves as it grows. What is open after some sweeps over theta and mu is
+branched: see `_Gates.branched`.
 
 The gate given is that of the piece that is convex: of g where A_j >= 0, of f where A_j and B_j < 0,
-and where both are convex that of the larger coefficient. With one hidden layer this is `max_min`.
+and where both are convex that of the larger coefficient. With one hidden layer this is `max_min`,
+which is quicker for up to 16 neurons and has an end.
 
 Rounding. Every coefficient is a sum of products along paths through a network, and the sign of
 kappa_j may be wrong by as much as rounding: so q is off by some ulps of the sum of all these paths
@@ -47,10 +48,10 @@ from ltjax.supnorm.sets import TINY
 from ltjax.system.stops import Stop, never
 
 MOST = 16  # neurons of all hidden layers but the first: all choices of their gates are tried
+HELD = 2**26  # numbers that these make of the first layer
 GROWN = 2**22  # numbers that the choices of a tree may take; a larger one is given up
 MOVED = 3  # gates after which theta is moved, too
-HELD = 2**26  # numbers that these make of the first layer
-WIDEST = 20  # neurons of the first layer
+WIDEST = 20  # neurons of the first layer, of which a tree may still have an end
 KEPT = 2**19  # choices of all gates that are looked at; others keep the bound they have
 SCREEN = 2  # means for every choice that is open
 SCHEDULE = (1, 2), *12 * [(2, 6)]  # sweeps and means for those open after that, between branches
@@ -297,7 +298,7 @@ class _Gates:
         return next_(nets.of_f[number], of_f), next_(nets.of_g[number], of_g)
 
     def gate(self, q, j, kappa, f, g):
-        """theta and both multipliers of neuron j, of which kappa is given."""
+        """q after steps of theta and both multipliers of neuron j, of which kappa, F and G are."""
         own, known = self.own[j], self.known[j]
         given, other = np.where(own, g, f) * self.mask, np.where(own, f, g) * self.mask
         side, before = 2.0 * self.given[j] - 1.0, self.theta[j].copy()
@@ -380,12 +381,13 @@ class _Gates:
 
 
 def _outwards(norm, nets, added=None):
-    """Computed norms of q, and all that rounding may have taken from them."""
+    """Computed norms of q, and all that rounding may have taken from them; inf for NaN."""
     neurons, width = nets.up.shape
     terms = 4.0 * (neurons + 12 * len(nets.at) + width + 16) * ULP
     size = 2.0 * length(nets.sizes[-1])
     size = size if added is None else size + 2.0 * np.sqrt(np.einsum("jr,jr->r", added, added))
-    return norm * (1.0 + terms) + terms * size + TINY
+    bound = norm * (1.0 + terms) + terms * size + TINY
+    return np.where(np.isnan(bound), np.inf, bound)
 
 
 def _unit(q):

@@ -132,6 +132,16 @@ def test_a_slab_bounds_what_a_neuron_of_g_gets_more_than_that_of_f_or_less():
         assert down.min() >= -1e-12
 
 
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_what_overflows_is_no_bound(size):
+    """inf - inf is NaN, which must not be taken for a bound that was looked at."""
+    w, *others = some(1, (2, 3, 3), 0).errors
+    pair = some(1, (2, 3, 3), 0)._replace(errors=(size * w, size * others[0], size * others[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        lower, upper = layered.decide(pair, np.array([[1.0]]))
+    assert lower[0] > 1.0 or upper[0] == np.inf
+
+
 @pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-150, 1e30, 1e120])
 def test_pairs_of_any_size_are_bounded(size):
     (w, *others), errors = some(4, (2, 3, 3), 0, 0.2)[:2]
