@@ -292,7 +292,7 @@ def bench_line(trials):
     devices.use_cores()
     on = devices.devices("cpu")
     print("\ndefault line, compiling apart; undecided by sup in the worst cell:")
-    for depth, most, goal in ((2, trials, "0.1"), (3, trials // 20, "3"), (4, trials // 40, "15")):
+    for depth, most, goal in ((2, trials, "0.1"), (3, trials // 20, "3"), (4, trials // 50, "15")):
         asked = ltjax.network(depth=depth)
         counted, seconds = whole(asked, on, most)
         share = 100 * open_share(asked, counted, most)
