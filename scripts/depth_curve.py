@@ -139,7 +139,7 @@ def main(argv=None):
     caption = "\n".join([CAPTION, *exponents, sources(list(series.values()))])
     caption += f" ltjax {ltjax.__version__}"
     files.write_atomic(
-        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+        args.figure, success_figure.render(line_figure.chart(panels, caption), args.figure.suffix)
     )
     print(f"figure: {args.figure}")
 

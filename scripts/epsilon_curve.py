@@ -26,18 +26,21 @@ AROUND = {c: np.geomspace(0.85, 1 / 0.85, n) for c, n in {"blocks": 31, "pooled"
 CAPTION = (
     f"Width at which a random network holds a ticket with probability {1 - DELTA:g}, by the rule "
     "tight, for the target with all |w| = 1/\u221ad. Every bar holds by itself. Blocks: the exact "
-    "law. Pooled needs no less than it would if two inputs might share a neuron: that law is exact."
+    "law. Pooled: the width at which Hall's theorem proves it; two neurons fewer are not enough."
 )
 
 
 def exact_widths(construction, dim):
-    smallest = {"blocks": theory.blocks_width, "pooled": theory.shared_width}[construction]
+    """By epsilon, the least width that may be enough and one that is: [epsilon, 2]."""
+    blocks = lambda *asked: (theory.blocks_width(*asked),) * 2
+    ends = {"blocks": blocks, "pooled": theory.pooled_width}[construction]
     etas = [theory.tolerance("tight", dim, epsilon) for epsilon in EPSILONS]
-    return np.array([smallest(np.full(dim, dim**-0.5), eta, DELTA) for eta in etas])
+    return np.array([ends(np.full(dim, dim**-0.5), eta, DELTA) for eta in etas])
 
 
 def count(construction, dim, args):
-    widths = np.outer(exact_widths(construction, dim), AROUND[construction]).round().astype(int)
+    least = exact_widths(construction, dim)[:, 0]
+    widths = np.outer(least, AROUND[construction]).round().astype(int)
     which = {"constructions": (construction,), "rules": ("tight",)}
     problem = ltjax.neuron(dim, EPSILONS, np.unique(widths).tolist(), **which, seed=SEED)
     tally = ltjax.run(problem, args.trials, args.data / f"epsilon-{construction}-d{dim}.jsonl")
@@ -47,10 +50,10 @@ def count(construction, dim, args):
 
 def lines(construction, dim, one):
     """Measured, derived, in leading order and promised: the widths of one record."""
-    kind, many = {"blocks": ("exact", dim), "pooled": ("bound", 1)}[construction]
+    many = {"blocks": dim, "pooled": 1}[construction]
     found = estimates.needed(one, f"{construction}/tight", DELTA)
     derived = {
-        kind: exact_widths(construction, dim),
+        "exact": exact_widths(construction, dim)[:, 1],
         "asymptotic": [many * theory.leading_width("tight", dim, e, DELTA) for e in EPSILONS],
         "lemma": [theory.lemma_width(dim, e, DELTA) for e in EPSILONS],
     }
@@ -83,7 +86,7 @@ def main(argv=None):
     )
     caption = f"{CAPTION}\n{words.sources(series)} ltjax {ltjax.__version__}"
     files.write_atomic(
-        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+        args.figure, success_figure.render(line_figure.chart(panels, caption), args.figure.suffix)
     )
     print(f"figure: {args.figure}")
 

@@ -18,7 +18,6 @@ from itertools import pairwise
 import numpy as np
 import rationals
 
-FORMAT = "ltjax-ticket/1"
 FIELDS = ("seed", "sizes", "last", "construction", "scales", "blocks", "target", "epsilon")
 HIDDEN, OUTPUT = 0, 1
 MASK = 2**32 - 1
@@ -27,7 +26,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 WRONG: tuple = (  # for any field, or any number of one
     0, -1, 1, 7, 2**32, 2**53 + 1, 10**400, True, False, None, "1", [], {}, [[1]],
     0.0, -0.0, -1.0, 0.5, 1.0, 2.0, 1e-9, 1e9, 1e-160, 1e160, 1e170, 5e-324, 1e308,
-    math.nan, math.inf, -math.inf, "linear", "relu", "blocks", "separate",
+    math.nan, math.inf, -math.inf, "linear", "relu", "blocks", "separate", "pooled",
 )  # fmt: skip
 
 
@@ -52,12 +51,15 @@ def weight(seed, layer, role, neuron, index):
 def slots(names):
     """(layer, side, output, input), the block and the number of blocks of each slot, in order."""
     for layer, (n_in, n_out) in enumerate(pairwise(names["sizes"])):
-        separate = names["construction"] == "separate"
         for side in range(1 if layer else 2):
             for o in range(n_out):
                 for i in range(n_in):
-                    block = o * n_in + i if separate else i
-                    yield (layer, side, o, i), block, n_in * n_out if separate else n_in
+                    blocks = {
+                        "separate": (o * n_in + i, n_in * n_out),
+                        "blocks": (i, n_in),
+                        "pooled": (0, 1),
+                    }
+                    yield (layer, side, o, i), *blocks[names["construction"]]
 
 
 def products(names, kept):
@@ -100,7 +102,8 @@ def error(names, kept, layers):
 def sealed(names, kept):
     """Header and positions as the bytes of a file, with the digest that fits them."""
     seal = hashlib.sha256(json.dumps(names).encode() + kept).hexdigest()
-    return {"format": FORMAT, **names, "digest": seal}, kept
+    version = 2 if names.get("construction") == "pooled" else 1
+    return {"format": f"ltjax-ticket/{version}", **names, "digest": seal}, kept
 
 
 def written(header, kept):
@@ -122,8 +125,11 @@ def parsed(data):
     return None, None
 
 
-def honest(layers, last="linear", construction="blocks", m=15, seed=3):
-    """The fields and positions of a ticket of the nearest products in every block."""
+def honest(layers, last, construction, m, seed=3):
+    """The fields and positions of a ticket of the nearest products in every block.
+
+    In a pool each slot in turn takes the nearest one that is left.
+    """
     sizes = [layers[0].shape[1], *map(len, layers)]
     fills = lambda w: max(np.linalg.norm(w, 2), np.abs(w).max() * w.shape[1] ** 0.5)
     scales = [float(fills(w)) for w in layers]
@@ -131,14 +137,16 @@ def honest(layers, last="linear", construction="blocks", m=15, seed=3):
     target = hashlib.sha256(text + b"".join(w.astype("<f8").tobytes() for w in layers)).hexdigest()
     values = seed, sizes, last, construction, scales, [m] * len(layers), target, 1.0
     names = dict(zip(FIELDS, values, strict=True))
-    bits = ""
+    bits, taken = "", set()
     for (layer, side, o, i), block, count in slots(names):
         wanted, best = layers[layer][o, i] / scales[layer], (abs(layers[layer][o, i]), 0)
         for rank in range(m):
             hidden = weight(seed, layer, HIDDEN, rank * count + block, i)
             output = weight(seed, layer, OUTPUT, rank * count + block, o)
-            if (hidden > 0) == (side == 0):
+            if (hidden > 0) == (side == 0) and (layer, rank) not in taken:
                 best = min(best, (abs(output * hidden / GRID**2 - wanted), rank + 1))
+        if construction == "pooled" and best[1]:
+            taken.add((layer, best[1] - 1))
         bits += f"{best[1]:0{m.bit_length()}b}"[::-1]
     kept = bytes(int(f"{bits[n : n + 8]:0<8}", 2) for n in range(0, len(bits), 8))
     return names, kept
@@ -175,6 +183,15 @@ def other_ranks(rng, names, kept, layers):
     return names, bytes(flipped)
 
 
+def same_rank(rng, names, kept, layers):
+    """A slot of the first layer has the rank of another: in a pool, the same neuron."""
+    size, count = names["blocks"][0].bit_length(), 2 * names["sizes"][0] * names["sizes"][1]
+    bits = "".join(f"{byte:08b}" for byte in kept)
+    one, other = (size * int(at) for at in rng.choice(count, 2, replace=False))
+    bits = bits[:one] + bits[other : other + size] + bits[one + size :]
+    return names, bytes(int(bits[n : n + 8], 2) for n in range(0, len(bits), 8))
+
+
 def longer(rng, names, kept, layers):
     return names, [kept + b"\0", kept[:-1], kept * 2][rng.integers(3)]
 
@@ -202,7 +219,7 @@ def too_small(rng, names, kept, layers):
 
 
 OF_FIELDS = (
-    any_field, one_more, reversed_list, other_ranks, longer, empty, huge, too_small,
+    any_field, one_more, reversed_list, other_ranks, same_rank, longer, empty, huge, too_small,
 )  # fmt: skip
 
 

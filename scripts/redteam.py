@@ -53,11 +53,11 @@ from ltjax.supnorm import (
     brackets,
     branch_and_bound,
     certificate,
+    layered,
     max_min,
     plane,
     semidefinite,
     sets,
-    two_layers,
 )
 from ltjax.system import devices
 
@@ -70,7 +70,11 @@ COMPILED = {
     (2, 2, 2, 1): ("relu", "l2"),
     (3, 4, 2): ("linear", "max"),
 }
-HONEST = (((2, 2), "linear", "blocks"), ((2, 2, 1), "linear", "separate"))
+HONEST = (
+    ((2, 2), "linear", "blocks", 15),
+    ((2, 2, 1), "linear", "separate", 15),
+    ((2, 2), "linear", "pooled", 63),
+)
 WITH_NORM = ("relaxation", "tree", "gap", "printed")
 SIZES = [*COMPILED, (1, 1), (2, 2), (3, 1), (5, 3), (1, 3, 2), (2, 4, 1), (2, 3, 3, 2),
          (2, 2, 2, 2, 2, 1), (6, 3, 1), (5, 6, 3), (3, 2, 2, 2, 1), (12, 24, 8)]  # fmt: skip
@@ -177,17 +181,18 @@ def many(case):
     ]
 
 
-def layered(case):
-    """Two hidden layers by the formula within itself, to decide some epsilons."""
-    if not two_layers.applies(pair := pair_of(case)):
+def layers(case):
+    """Several hidden layers by the formula within itself: to close, and to decide some epsilons."""
+    if not layered.applies(pair := pair_of(case)):
         return []
-    _, (high,) = two_layers.decide(pair, np.array([[0.0]]))
+    found = [layered.bracket(pair_of(case, lead=False), gap) for gap in (0.5, 1e-3)]
+    high = found[-1].upper
     levels = high * np.array([1.0, 0.9, 0.5]) if high < inf else np.array([0.5])
-    return [
+    return two_ends(found) + [
         Claim(side, float(value))
         for level in levels
         for side, (value,) in zip(
-            ("lower", "upper"), two_layers.decide(pair, np.array([[level]])), strict=True
+            ("lower", "upper"), layered.decide(pair, np.array([[level]])), strict=True
         )
     ]
 
@@ -300,7 +305,8 @@ BOUNDS = {
     "formula": Bound(settled, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "many": Bound(many, sizes=[s for s in SIZES if len(s) == 3 and s[2] == 1], turns=10),
     "layered": Bound(
-        layered, sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1)]
+        layers,
+        sizes=[s for s in SIZES if len(s) == 4 and s[3] == 1] + [(2, 3, 3, 1), (2, 2, 3, 2, 1)],
     ),
     "glance": Bound(glanced, sizes=[(4, 3, 1)], turns=10, kind=np.float32),
     "circle": Bound(circle, sizes=[s for s in SIZES if s[0] == 2], turns=20),
@@ -392,9 +398,9 @@ def root(square):
 @cache
 def honest(kind):
     """A small network, and the fields and positions of a ticket of it."""
-    sizes, last, construction = HONEST[kind]
+    sizes, *words = HONEST[kind]
     layers = pairs.normal(np.random.default_rng(kind), sizes)
-    return layers, *forgeries.honest(layers, last, construction)
+    return layers, *forgeries.honest(layers, *words)
 
 
 def forge(rng):

@@ -120,7 +120,7 @@ def main(argv=None):
         axes = {"xlabel": xlabel, "ylabel": "upper / lower - 1", "apart": apart}
         panels.append(line_figure.Panel(title=title, lines=lines, **axes))
     picture = line_figure.chart(panels, f"{CAPTION}\n{args.pairs} pairs. ltjax {ltjax.__version__}")
-    files.write_atomic(args.figure, success_figure.render(picture, ".svg"))
+    files.write_atomic(args.figure, success_figure.render(picture, args.figure.suffix))
     print(f"figure: {args.figure}")
 
 

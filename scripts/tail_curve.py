@@ -86,7 +86,7 @@ def main(argv=None):
     caption = f"{CAPTION} {args.draws:,} draws of A a width, seed {SEED}.\n"
     caption += f"{words.sources(series)} ltjax {ltjax.__version__}"
     files.write_atomic(
-        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+        args.figure, success_figure.render(line_figure.chart(panels, caption), args.figure.suffix)
     )
     print(f"figure: {args.figure}")
 

@@ -225,7 +225,7 @@ def main(argv=None):
     caption += f"{args.draws} draws a dimension, seed {SEED}."
     caption += f" ltjax {ltjax.__version__}"
     files.write_atomic(
-        args.figure, success_figure.render(line_figure.chart(panels, caption), ".svg")
+        args.figure, success_figure.render(line_figure.chart(panels, caption), args.figure.suffix)
     )
     print(f"figure: {args.figure}")
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from ltjax import theory
@@ -85,7 +86,11 @@ def test_the_findings_are_what_theory_says():
         theory.lemma_width(16, 0.1, 0.05),
         theory.blocks_width(target, slides, 0.05),
         theory.blocks_width(target, tight, 0.05),
-        theory.shared_width(target, tight, 0.05),
+        *theory.pooled_width(target, tight, 0.05),
+        *theory.pooled_width(target, slides, 0.05),
+        *theory.pooled_width(np.full(64, 0.125), theory.tolerance("tight", 64, 0.5), 0.05),
+        theory.shared_width(np.full(64, 0.125), theory.tolerance("tight", 64, 0.5), 0.05),
+        int(theory.leading_width("slides", 16, 0.1, 0.05)),
     ]
     hadamard = targets.worst_target((8, 8, 1))
     numbers += [

@@ -86,6 +86,7 @@ class NetworkCurve:
       ltjax curve network
       ltjax curve network --dim 8 --hidden 8 --depth 2 --epsilon 0.5 0.2 --out runs/network.jsonl
       ltjax curve network --target weights.npz --constructions blocks
+      ltjax curve network --constructions pooled blocks
     """
 
     dim: Dim = None
@@ -112,9 +113,20 @@ class NetworkCurve:
             help_behavior_hint="",
         ),
     ] = None
+    widths: Annotated[
+        tuple[int, ...] | None,
+        arg(
+            metavar="K [K ...]",
+            help="With pooled, in place of blocks: hidden neurons of each random layer.",
+            help_behavior_hint="",
+        ),
+    ] = None
     constructions: Annotated[
-        tuple[Literal["blocks", "separate"], ...],
-        arg(help="A block for each input of a layer, or for each weight."),
+        tuple[Literal["blocks", "separate", "pooled"], ...],
+        arg(
+            help="A block for each input of a layer, or for each weight; or any neuron of a layer "
+            "for any one weight, and then widths are neurons of a layer, for all."
+        ),
     ] = ("blocks", "separate")
     rules: Annotated[
         tuple[Literal["slides", "tight", "sup", "tree"], ...],
@@ -138,6 +150,7 @@ class NetworkCurve:
             depth=self.depth,
             epsilons=self.epsilon,
             blocks=self.blocks,
+            widths=self.widths,
             target=self.target,
             last=self.last,
             constructions=self.constructions,

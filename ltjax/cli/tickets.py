@@ -88,9 +88,13 @@ class Make:
         Literal["linear", "relu"], arg(help="What the last layer of the network ends with.")
     ] = "linear"
     construction: Annotated[
-        Literal["blocks", "separate"],
-        arg(help="A block of neurons for each input of a layer, or for each weight."),
-    ] = "blocks"
+        Literal["blocks", "separate", "pooled"] | None,
+        arg(
+            help="A block of neurons for each input of a layer, for each weight, or one pool for "
+            "the whole layer; by default pooled or blocks, whichever takes fewer hidden neurons.",
+            help_behavior_hint="",
+        ),
+    ] = None
     max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
     narrow: Annotated[
         Flag, arg(help="Halve the random network as often as the ticket is still certified.")

@@ -80,7 +80,7 @@ def blocks(key, layer: int, target, widths, sides: int = 2) -> Slots:
         layer: number of the layer in the address of its words; static.
         target: t, float32 [n_out, n_in, trial], or trial axis 1 for one target.
         widths: ascending int32 [n_widths]; neurons counted over all blocks. An argument of the
-            compiled program and no constant of it, for the sake of `_rounded`.
+            compiled program and no constant of it, for the sake of `rounded`.
         sides: 1 where inputs are never negative: then side + is all.
 
     Returns:
@@ -171,7 +171,7 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     fan_key = draws.stream(key, layout.layer, fan_role)
     inputs = layout.inputs().astype(np.uint32)
     shared_index = inputs % np.uint32(layout.separate) if layout.separate else inputs
-    slots, chunks = layout.slots(target), _Chunks.of(widths, layout.span)
+    slots, chunks = layout.slots(target), Chunks.of(widths, layout.span)
     pairs = np.arange(slots.shape[1], dtype=np.uint32).reshape(1, -1, 1, 1)
     zero = widths[:1].reshape(1, 1, 1, 1) >> np.int32(31)  # no width is negative
 
@@ -190,14 +190,14 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
             words = draws.word_pair(fan_key, neuron, pairs)[: len(slots)]
         weights = [draws.uniform(word) for word in words]
         hidden = weights if layout.pooled else [shared] * len(words)
-        products = (_rounded(shared * w, zero) for w in weights)
+        products = (rounded(shared * w, zero) for w in weights)
         errors = [p - t[None] for p, t in zip(products, slots, strict=True)]
-        return _pack(*map(_record, hidden, errors))
+        return pack(*map(_record, hidden, errors))
 
     def body(chunk, carry):
         best, reduced, packed, shared = carry
         best = _merge(best, reduced, chunks[chunk][0])
-        reduced = _reduce(_unpack(packed, len(slots)), layout)
+        reduced = _reduce(unpack(packed, len(slots)), layout)
         return best, reduced, draw_fan(chunk + 2, shared), draw_shared(chunk + 3)
 
     def read(carry, ends):
@@ -210,10 +210,10 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
 
     trials = key[0].shape[-1]
     shape = (layout.lanes, *slots.shape[1:-1], trials)
-    packed = _pack(*[jnp.full(shape, INFINITE)] * len(slots))
-    reduced = _reduce(_unpack(packed, len(slots)), layout)
+    packed = pack(*[jnp.full(shape, INFINITE)] * len(slots))
+    reduced = _reduce(unpack(packed, len(slots)), layout)
     nothing = jnp.full((layout.sides, *shape[1:]), NONE)
-    best = [[_pack(nothing, nothing)] * layout.ranks for _ in slots]
+    best = [[pack(nothing, nothing)] * layout.ranks for _ in slots]
     shared = jnp.full((layout.lanes, 1, slots.shape[2], trials), jnp.inf)
     # The first steps find nothing: they fill the pipeline.
     begin = chunks.begin.at[0].add(-STAGES)
@@ -222,7 +222,7 @@ def _search(layout: _Layout, key, target, widths) -> Slots:
     return found
 
 
-class _Chunks(NamedTuple):
+class Chunks(NamedTuple):
     """Chunks of `span` neurons in the order they are searched. All int32 [n_widths].
 
     For each width, the whole chunks that it has and the one before has not, and then the chunk that
@@ -250,7 +250,7 @@ class _Chunks(NamedTuple):
         return self.first[at] + (chunk - self.begin[at]) * self.span, self.widths[at]
 
 
-def _rounded(product, zero):
+def rounded(product, zero):
     """A product as a float32, whatever is done with it next.
 
     A compiler may fuse a product and a difference to one operation that rounds once, and does so in
@@ -273,14 +273,14 @@ def _record(hidden, error):
     return word ^ jax.lax.bitcast_convert_type(negative, jnp.uint32)
 
 
-def _pack(*words):
+def pack(*words):
     """One or two uint32 as one array element."""
     if len(words) == 1:
         return words[0]
     return jax.lax.complex(*(jax.lax.bitcast_convert_type(w, jnp.float32) for w in words))
 
 
-def _unpack(packed, planes):
+def unpack(packed, planes):
     if planes == 1:
         return [packed]
     parts = jax.lax.real(packed), jax.lax.imag(packed)
@@ -297,7 +297,7 @@ def _reduce(planes, layout):
             word = plane[lane][None] ^ flip
             second = jnp.minimum(second, jnp.maximum(smallest, word))
             smallest = jnp.minimum(smallest, word)
-        reduced.append(_pack(*[smallest, second][: layout.ranks]))
+        reduced.append(pack(*[smallest, second][: layout.ranks]))
     return reduced
 
 
@@ -305,8 +305,8 @@ def _merge(best, reduced, first):
     """Best so far and a chunk's best, two ascending lists, to one; an element is (word, first)."""
     merged = []
     for elements, new in zip(best, reduced, strict=True):
-        have = [_unpack(element, 2) for element in elements]
-        new = _unpack(new, min(len(have), 2))
+        have = [unpack(element, 2) for element in elements]
+        new = unpack(new, min(len(have), 2))
         merged.append([_merge_rank(rank, have, new, first) for rank in range(len(have))])
     return merged
 
@@ -321,13 +321,13 @@ def _merge_rank(rank, have, new, first):
     origin = first.astype(jnp.uint32)
     for old_word, old_origin in have[max(0, rank - len(new)) : rank + 1]:
         origin = jnp.where(word == old_word, old_origin, origin)
-    return _pack(word, origin)
+    return pack(word, origin)
 
 
 def _decode(layout, best, target) -> Slots:
     """From words to errors and neurons: [rank, side, n_out, n_in, trial]."""
     packed = jnp.stack([jnp.stack(plane) for plane in best], axis=2)
-    word, first = _unpack(layout.rows(packed), 2)
+    word, first = unpack(layout.rows(packed), 2)
     size = jax.lax.bitcast_convert_type(word & ERROR_BITS, jnp.float32)
     error = jnp.where((word & SIGN_BIT) > 0, -size, size)
     lane = (word & LANE_BITS).astype(jnp.int32)

@@ -1,4 +1,9 @@
-"""Pruned layers: which slots there are, what a ticket keeps in them, by how much it errs."""
+"""Pruned layers: which slots there are, what a ticket keeps in them, by how much it errs.
+
+A slot (side, output, input) keeps a neuron of its *block*, and the constructions differ in what
+makes a block: the slots of one input (blocks), of one weight (separate), or all of a layer, which
+is then one pool (pooled). Of b blocks, block j mod b holds neuron j at rank j div b.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,8 +19,21 @@ def slots(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def block_counts(construction: str, sizes: Sequence[int]) -> list[int]:
-    """Blocks of every layer: one for an input, or one for a weight."""
-    return [n_in if construction == "blocks" else n_in * n_out for n_in, n_out in pairwise(sizes)]
+    """Blocks of every layer."""
+    of_shape = {
+        "blocks": lambda n_out, n_in: n_in,
+        "separate": lambda n_out, n_in: n_in * n_out,
+        "pooled": lambda n_out, n_in: 1,
+    }[construction]
+    return [of_shape(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+
+
+def block_numbers(construction: str, n_out: int, n_in: int) -> np.ndarray:
+    """The block of every weight of a layer, [n_out, n_in]."""
+    output, inputs = np.indices((n_out, n_in))
+    return {"blocks": inputs, "separate": output * n_in + inputs, "pooled": 0 * inputs}[
+        construction
+    ]
 
 
 def ticket_errors(seed: int, trials, neurons, target, layer: int = 0) -> np.ndarray:

@@ -75,7 +75,7 @@ class CurveStyle(NamedTuple):
 
 CURVE_STYLES = {
     "exact": CurveStyle(("lower",), "--", 1.1, "exact probability"),
-    "bracket": CurveStyle(("lower", "upper"), "--", 0.6, "exact: between two of these"),
+    "bracket": CurveStyle(("lower", "upper"), "--", 0.6, "exact: on one of these or between two"),
     "lower": CurveStyle(("lower",), "-.", 1.0, "proved: at least"),
     "upper": CurveStyle(("upper",), ":", 1.3, "proved: at most"),
 }

@@ -188,7 +188,17 @@ def _draw_counts(axes, widths, seen: Estimate, column, colour, marker, union) ->
 def _draw_prediction(axes, widths, prediction: Predicted, column, colour) -> None:
     kind = styles.CURVE_STYLES[prediction.kind]
     for side in kind.sides:
-        axes.plot(widths, getattr(prediction, side)[:, column], **styles.line(colour, kind))
+        drawn = getattr(prediction, side)[:, column]
+        if side != kind.sides[-1]:  # where two sides are within a line of each other, one is enough
+            drawn = np.where(_apart(prediction, column, kind.weight), drawn, np.nan)
+        axes.plot(widths, drawn, **styles.line(colour, kind))
+
+
+def _apart(prediction: Predicted, column: int, weight: float) -> np.ndarray:
+    """Where the sides, here or at the next width, are farther apart than the line is broad."""
+    far = (prediction.upper - prediction.lower)[:, column] > weight / 72 / PANEL_HEIGHT
+    near = np.pad(far, 1)
+    return far | near[:-2] | near[2:]
 
 
 def _draw_lemma(axes, width, success, colour) -> None:

@@ -27,10 +27,10 @@ from ltjax.supnorm import (
     ascent,
     branch_and_bound,
     certificate,
+    layered,
     max_min,
     semidefinite,
     sets,
-    two_layers,
 )
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_bounds
@@ -84,8 +84,8 @@ def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
 def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
-    Of one or two inputs, and of one small hidden layer, the supremum is known exactly; of two small
-    ones nearly.
+    Of one or two inputs, and of one small hidden layer, the supremum is known exactly; of several
+    small ones nearly.
     """
     exact = {1: (line,), 2: (circle,)}
     if (dim := pair.weights[0].shape[1]) in exact:
@@ -93,8 +93,8 @@ def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     if max_min.applies(pair):
         return (sets.decide, formula) if len(pair.weights[1]) == 1 else (formula,)
     closing_ones = (relaxation, tree) if closing else ()
-    if two_layers.applies(pair):
-        return (climb, two_layers.decide, *closing_ones)
+    if layered.applies(pair):
+        return (layered.decide, climb, *closing_ones)
     return (norms, climb, *closing_ones)
 
 

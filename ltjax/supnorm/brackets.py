@@ -195,15 +195,29 @@ def closing(
         stop: asked before every step of the search.
         divided: see `outward`; false for what `pair_of` returns.
     """
-    from ltjax.supnorm import branch_and_bound, max_min  # the way to jax
     from ltjax.system import devices
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
-    if max_min.applies(pair, norm):
-        search = max_min.brackets(pair, gap, inner, stop)
-    else:
-        search = branch_and_bound.brackets(pair, gap, inner, norm, stop)
-    for found in devices.quietly(search):
+    lower, upper = 0.0, math.inf
+    for found in devices.quietly(_searches(pair, gap, inner, norm, stop)):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
-        yield Apart(*outward(pair, scale, found.lower, found.upper, divided), found.nodes)
+        lower, upper = max(lower, found.lower), min(upper, found.upper)
+        yield Apart(*outward(pair, scale, lower, upper, divided), found.nodes)
+        told = inner is not None and not lower <= inner < upper
+        if told or upper <= lower * (1.0 + gap):
+            break
+
+
+def _searches(pair, gap, epsilon, norm, stop):
+    """Brackets by the formula, where it applies, or by a tree; of deep networks by both."""
+    from ltjax.supnorm import branch_and_bound, layered, max_min  # the way to jax
+
+    if max_min.applies(pair, norm):
+        yield from max_min.brackets(pair, gap, epsilon, stop)
+        return
+    tree = branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
+    yield next(tree)
+    if layered.applies(pair) and not stop():
+        yield layered.bracket(pair, gap, epsilon, stop)
+    yield from tree

@@ -4,6 +4,7 @@ This package never sees a simulation, and none sees it: they meet in plots, clai
 """
 
 from ltjax.theory.features import best_coefficients, residuals, squared_loss
+from ltjax.theory.hall import Unmatched, unmatched
 from ltjax.theory.harmonics import least_features, least_residual
 from ltjax.theory.layers import active_weights_bound, layer_odds, network_odds, slot_tolerance
 from ltjax.theory.partition import Odds, block_sizes, blocks_l2, blocks_odds, both_slots
@@ -20,12 +21,14 @@ from ltjax.theory.widths import (
     blocks_width,
     coordinate_lemma_width,
     default_block_sizes,
+    default_layer_widths,
     default_widths,
     layer_block_size,
     leading_width,
     lemma_width,
     network_lemma_block,
     network_lemma_width,
+    network_pool_width,
     poisson_width,
     pooled_width,
     shared_width,
@@ -38,6 +41,7 @@ __all__ = [
     "BlockSize",
     "Odds",
     "Prediction",
+    "Unmatched",
     "active_weights_bound",
     "asymptotic_block",
     "best_coefficients",
@@ -49,6 +53,7 @@ __all__ = [
     "both_slots",
     "coordinate_lemma_width",
     "default_block_sizes",
+    "default_layer_widths",
     "default_widths",
     "groups_needed",
     "hit_probability",
@@ -62,6 +67,7 @@ __all__ = [
     "network_lemma_block",
     "network_lemma_width",
     "network_odds",
+    "network_pool_width",
     "poisson_width",
     "pooled_width",
     "product_cdf",
@@ -74,5 +80,6 @@ __all__ = [
     "subnetwork_variance",
     "tail",
     "tolerance",
+    "unmatched",
     "variance_bound",
 ]

@@ -117,13 +117,24 @@ def network_odds(construction: str, target: Target, rule: str, epsilon: float, m
     return network_law(construction, target, slot_tolerance(rule, shapes(target), epsilon))(m)
 
 
-def network_law(construction: str, target: Target, etas: Sequence[float]) -> OddsLaw:
-    """The same as a function of the block size, prepared once for a tolerance of each layer."""
+def network_law(
+    construction: str,
+    target: Target,
+    etas: Sequence[float],
+    counts: Sequence[int] | None = None,
+) -> OddsLaw:
+    """The same as a function of the block size, prepared once for a tolerance of each layer.
+
+    Args:
+        counts: blocks of each layer, to ask for a function of k instead, the neurons of each layer,
+            of which a block has floor(k / count).
+    """
     laws = [
         layer_law(construction, weights, eta, first=i == 0)
         for i, (weights, eta) in enumerate(zip(target, etas, strict=True))
     ]
-    return lambda m: independent([law(m) for law in laws])
+    parts = list(zip(laws, counts or [1] * len(laws), strict=True))
+    return lambda m: independent([law(np.asarray(m) // count) for law, count in parts])
 
 
 def is_exact(construction: str, target: Target, etas: Sequence[float]) -> bool:
@@ -152,6 +163,20 @@ def network_misses(target: Target, etas: Sequence[float]) -> np.ndarray:
     """`log_misses` of all layers, flat."""
     parts = zip(target, etas, strict=True)
     return np.concatenate([log_misses(w, eta, first=i == 0) for i, (w, eta) in enumerate(parts)])
+
+
+def mean_empty(
+    target: Target, etas: Sequence[float], m: np.ndarray, counts: Sequence[int] | None = None
+) -> np.ndarray:
+    """Slots left empty in the mean, no less than the chance that some is; shaped like `m`.
+
+    Arguments are those of `network_law`.
+    """
+    parts = enumerate(zip(target, etas, counts or [1] * len(target), strict=True))
+    return sum(
+        np.sum(np.exp((m // count)[..., None] * log_misses(w, eta, first=i == 0)), axis=-1)
+        for i, (w, eta, count) in parts
+    )
 
 
 def active(weights: Numbers, eta: float) -> np.ndarray:

@@ -60,7 +60,7 @@ def shared_odds(weights: Numbers, eta: float, width: Numbers, sides: int = 2) ->
 
 def shared_law(weights: Numbers, eta: float, sides: int = 2) -> OddsLaw:
     """`shared` as a function of the widths, prepared once."""
-    t = _active(weights, eta)
+    t = active(weights, eta)
     if not is_exact(t, eta):
         return lambda width: sample(t, eta, np.asarray(width, np.int64), sides)
     if not len(t):
@@ -79,7 +79,7 @@ def shared_law(weights: Numbers, eta: float, sides: int = 2) -> OddsLaw:
 
 def is_exact(weights: Numbers, eta: float) -> bool:
     """Whether `shared` is exact; elsewhere only the sample is left."""
-    t = _active(weights, eta)
+    t = active(weights, eta)
     return len(t) <= MOST_SUBSETS or _states(t) <= MOST_STATES
 
 
@@ -94,12 +94,12 @@ def _combine(binomial: np.ndarray, unfilled: np.ndarray, filled: np.ndarray) -> 
     return min(float(success), 1.0), min(float(failure), 1.0)
 
 
-def _active(weights: Numbers, eta: float) -> np.ndarray:
+def active(weights: Numbers, eta: float) -> np.ndarray:
     t = np.abs(np.asarray(weights, np.float64))
     return t[t > eta]
 
 
-def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.ndarray]:
+def quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of da where some q > 0: Gauss-Legendre in ln a between breakpoints.
 
     Half of da for one side, on which a neuron stands with chance 1/2.
@@ -116,7 +116,7 @@ def _quadrature(t: np.ndarray, eta: float, sides: int) -> tuple[np.ndarray, np.n
 
 def _transition(values: np.ndarray, counts: np.ndarray, eta: float, sides: int) -> np.ndarray:
     """One neuron's step on states (c_1, c_2, ...), c_v slots of size `values[v]` filled."""
-    a, weight = _quadrature(values, eta, sides)
+    a, weight = quadrature(values, eta, sides)
     q, half = product.hit_probability(a, values, eta), len(values) // 2
     left = _filling(q[:, :half], counts[:half])
     right = _filling(q[:, half:], counts[half:])
@@ -195,7 +195,7 @@ def _binomial(k: int) -> tuple[int, np.ndarray]:
 
 def subset_law(t: np.ndarray, eta: float, sides: int = 2) -> Law:
     """The law by inclusion and exclusion; M_T^r for real r, so that Gauss nodes can serve."""
-    a, weight = _quadrature(t, eta, sides)
+    a, weight = quadrature(t, eta, sides)
     q, half = product.hit_probability(a, t, eta), len(t) // 2
     left, left_sign = _subset_hits(q[:, :half])
     right, right_sign = _subset_hits(q[:, half:])

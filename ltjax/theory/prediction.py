@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from ltjax.theory import layers, partition, pool, product
+from ltjax.theory import hall, layer_pools, layers, partition, pool, product
 from ltjax.theory.layers import Target
 from ltjax.theory.partition import Odds
 
@@ -49,20 +49,32 @@ def as_text(width: float) -> str:
 
 
 def network_bounds(
-    construction: str, target: Target, etas: Sequence[float], m: np.ndarray
+    construction: str,
+    target: Target,
+    etas: Sequence[float],
+    m: np.ndarray,
+    counts: Sequence[int] | None = None,
 ) -> Bounds:
     """The exact curve of the block sizes twice; or the sample's interval, cut to what is certain.
 
     Certain are the union bound over slots, and that no input fares better than its hardest slots.
+
+    Args:
+        counts: blocks of each layer, where `m` are neurons of a layer (see `layers.network_law`).
     """
-    odds = layers.network_law(construction, target, etas)(m)
+    odds = layers.network_law(construction, target, etas, counts)(m)
     if not np.any(odds.error):
         return odds.success, odds.success
-    empty = np.exp(m[:, None] * layers.network_misses(target, etas))
-    floor = np.maximum(1.0 - np.sum(empty, axis=1), 0.0)
+    floor = np.maximum(1.0 - layers.mean_empty(target, etas, m, counts), 0.0)
     hardest = [np.abs(weights).max(axis=0, keepdims=True) for weights in target]
-    ceiling = layers.network_law("separate", hardest, etas)(m).success
+    ceiling = layers.network_law("separate", hardest, etas, counts)(m).success
     return interval(odds, floor, ceiling)
+
+
+def pool_bounds(target: Target, etas: Sequence[float], k: np.ndarray) -> Bounds:
+    """Of layers of k neurons that may serve any slot (see `layer_pools`)."""
+    ends = layer_pools.network_pool_law(target, etas)(k)
+    return ends.lower.success, ends.upper.success
 
 
 def interval(odds: Odds, floor: np.ndarray, ceiling: np.ndarray) -> Bounds:
@@ -100,3 +112,10 @@ def shared_bounds(target: np.ndarray, eta: float, ks: np.ndarray) -> Bounds:
     floor = np.maximum(partition.blocks_odds(target, eta, ks).success, union)
     ceiling = partition.both_slots(np.min(p), ks)[0]
     return interval(odds, floor, ceiling)
+
+
+def pooled_bounds(target: np.ndarray, eta: float, ks: np.ndarray, shared: Bounds) -> Bounds:
+    """Those of shared, less what distinct neurons cost; and blocks is a ticket of the pool."""
+    lost, blocks = hall.unmatched(target, eta, ks), partition.blocks_odds(target, eta, ks).success
+    lower, upper = shared[0] - lost.most, shared[1] - lost.least
+    return np.maximum(blocks, lower), np.maximum(blocks, upper)

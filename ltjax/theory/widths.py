@@ -8,7 +8,7 @@ The tolerance per weight, eta, that keeps the error over the unit ball below eps
 Source: Malach et al. 2020, arXiv:2002.00585, for the lemma; the rest is derived here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize
 
 from ltjax.errors import InputError, TooWideError
-from ltjax.theory import layers, partition, pool
+from ltjax.theory import hall, layer_pools, layers, partition, pool
 from ltjax.theory.layers import Target
 from ltjax.theory.product import Numbers
 from ltjax.validate import MAX_WIDTH, check_delta
@@ -50,8 +50,18 @@ def shared_width(weights: Numbers, eta: float, delta: float) -> int:
 
 
 def pooled_width(weights: Numbers, eta: float, delta: float) -> tuple[int, int]:
-    """Between these lies the smallest k for distinct neurons without fixed blocks."""
-    return shared_width(weights, eta, delta), blocks_width(weights, eta, delta)
+    """Between these lies the smallest k for distinct neurons without fixed blocks.
+
+    At the first the proved lower bound on failure is at most delta, at the second the proved upper
+    one (`hall`), which is that of blocks where it is the smaller. As exact as `shared_width`.
+    """
+    law, lost = pool.shared_law(weights, eta), hall.unmatched_law(weights, eta)
+    blocks = lambda k: float(partition.blocks_odds(weights, eta, k).failure)
+    least = lambda k: float(law(k).failure + lost(k).least)
+    most = lambda k: min(float(law(k).failure + lost(k).most), blocks(k))
+    guess = poisson_width(weights, eta, delta)
+    low = _first(lambda k: bool(least(k) <= delta), guess)
+    return low, _first(lambda k: bool(most(k) <= delta), float(low))
 
 
 def sharp_width(weights: Numbers, eta: float, delta: float) -> float:
@@ -168,6 +178,19 @@ def block_size(
     return BlockSize(_first(lambda m: float(law(m).failure) <= delta, guess), True)
 
 
+def network_pool_width(target: Target, rule: str, epsilon: float, delta: float) -> tuple[int, int]:
+    """Between these lies the smallest k, of each layer, whose neurons may serve any slot of it.
+
+    That is, at which there is no ticket within the tolerance with probability <= delta.
+    """
+    check_delta(delta)
+    etas = layers.slot_tolerance(rule, layers.shapes(target), epsilon)
+    law = layer_pools.network_pool_law(target, etas)
+    guess = _mean_empty(layers.network_misses(target, etas), -np.log1p(-delta))
+    low = _first(lambda k: float(law(k).upper.failure) <= delta, guess)
+    return low, _first(lambda k: float(law(k).lower.failure) <= delta, float(low))
+
+
 def layer_block_size(weights: Numbers, eta: float, delta: float, first: bool) -> int:
     """Smallest m with sum over slots of (1-p)^m <= delta: enough for blocks and for separate.
 
@@ -196,6 +219,22 @@ def default_block_sizes(
     largest = MAX_WIDTH // max(n_out * n_in for n_out, n_in in layers.shapes(target))
     sizes = np.round(np.geomspace(1.0, min(high, largest), count))
     return tuple(int(m) for m in np.unique(sizes))
+
+
+def default_layer_widths(
+    target: Target, epsilons: Sequence[float], units: Mapping[str, int], count: int = 16
+) -> tuple[int, ...]:
+    """`default_block_sizes` where widths are the hidden neurons of each layer.
+
+    Args:
+        units: constructions, pooled among them, and how many blocks they have of a layer at most.
+    """
+    asked = target, "tight", min(epsilons), 1.0 - HARD
+    high = network_pool_width(*asked)[1]
+    if max(units.values()) > 1:
+        high = max(high, block_size("separate", *asked).neurons * max(units.values()))
+    widths = np.round(np.geomspace(1.0, min(high, MAX_WIDTH), count))
+    return tuple(int(k) for k in np.unique(widths))
 
 
 def network_lemma_block(sizes: Sequence[int], epsilon: float, delta: float) -> int:

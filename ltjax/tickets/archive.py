@@ -9,6 +9,9 @@ numpy and Python write it, and no other bytes are read.
             holds neuron j at rank j div b. A number takes as many bits as the block size has,
             lowest first; layers follow each other, slots go by side, output, input
 
+Format 2 is for pooled: a layer is one block, so that a rank is the neuron itself, and none is there
+twice.
+
 Weights are those of trial 0 of the seed, by the addresses of `ltjax.weights.draws`.
 """
 
@@ -28,13 +31,17 @@ import numpy as np
 from ltjax import decimals
 from ltjax.errors import InputError
 from ltjax.experiments.network.config import Network
-from ltjax.networks.pruned import block_counts, slots
+from ltjax.networks.pruned import block_counts, block_numbers, slots
 from ltjax.system import files
 from ltjax.system.files import FilePath
 from ltjax.validate import MAX_WIDTH, check_seed
 
 TRIAL = 0  # of the seed: the random network that every ticket is cut from
-FORMAT = "ltjax-ticket/1"
+FORMATS = {
+    "blocks": "ltjax-ticket/1",
+    "separate": "ltjax-ticket/1",
+    "pooled": "ltjax-ticket/2",
+}  # by construction
 LEAST_SCALE, MOST_SCALE = 1e-300, 1e300  # with which an error keeps the precision of float64
 FIELDS = {
     "seed": int,
@@ -62,10 +69,11 @@ class Ticket:
     seed: of the random network, which is trial 0.
     sizes: d, n_1, ..., outputs; l + 1 numbers.
     last: linear or relu, what the last layer ends with.
-    construction: blocks or separate; `network.config.Network` says what they are.
+    construction: blocks, separate or pooled; `networks.pruned` says what they are.
     scales: what each layer of the target was divided by.
-    blocks: block size m of each layer.
-    ranks: of each layer, the kept neuron's place in its block, [side, n_out, n_in]; -1 for none.
+    blocks: block size m of each layer; of a pool, the neurons in all.
+    ranks: of each layer, the kept neuron's place in its block, [side, n_out, n_in]; -1 for none. In
+        a pool no two are the same.
     target: `digest` of the target as given.
     epsilon: error allowed, in the units of the target as given.
     """
@@ -101,6 +109,10 @@ class Ticket:
                 raise InputError(f"blocks must make 1 to {MAX_WIDTH} neurons a layer, got {width}.")
             if ranks.min() < -1 or ranks.max() >= m:
                 raise InputError(f"ranks must lie below the block size {m}, got {ranks.max()}.")
+            if self.construction == "pooled" and (twice := _first_twice(ranks[ranks >= 0])) >= 0:
+                raise InputError(
+                    f"ranks must name a neuron of a pool once, got neuron {twice} in two slots."
+                )
         if len(self.target) != 64 or not HEX.issuperset(self.target):
             raise InputError(f"target must be 64 hex digits, got {reprlib.repr(self.target)}.")
 
@@ -120,9 +132,17 @@ class Ticket:
         """The kept neurons of each layer, [side, n_out, n_in]; -1 where a slot is empty."""
         parts = zip(self.ranks, block_counts(self.construction, self.sizes), strict=True)
         return [
-            np.where(ranks < 0, -1, ranks * count + np.arange(count).reshape(-1, ranks.shape[2]))
+            np.where(
+                ranks < 0, -1, ranks * count + block_numbers(self.construction, *ranks.shape[1:])
+            )
             for ranks, count in parts
         ]
+
+
+def _first_twice(numbers: np.ndarray) -> int:
+    """The least of the numbers that is there more than once; -1 where none is."""
+    values, counts = np.unique(numbers, return_counts=True)
+    return int(values[counts > 1][0]) if np.any(counts > 1) else -1
 
 
 def scale_of(scales: Sequence[float]) -> float:
@@ -142,13 +162,20 @@ def _check_fields(names: dict[str, Any]) -> None:
         for value in names[name]:
             _check_type(name, kind, value)
     check_seed(names["seed"])
-    Network(sizes=names["sizes"], last=names["last"], constructions=(names["construction"],))
+    Network(sizes=names["sizes"], last=names["last"])
+    check_construction(names["construction"])
     layers = len(names["sizes"]) - 1
     if not len(names["scales"]) == len(names["blocks"]) == layers:
         raise InputError(f"scales and blocks must be {layers} numbers each.")
     for m in names["blocks"]:
         if not 0 < m <= MAX_WIDTH:
             raise InputError(f"blocks must be 1 to {MAX_WIDTH} neurons, got {reprlib.repr(m)}.")
+
+
+def check_construction(construction: str) -> None:
+    if construction not in FORMATS:
+        found = reprlib.repr(construction)
+        raise InputError(f"construction must be one of {', '.join(FORMATS)}, got {found}.")
 
 
 def _check_type(name: str, kind: type, value: Any) -> None:
@@ -216,11 +243,12 @@ def from_bytes(data: bytes, path: FilePath) -> Ticket:
     try:
         header, kept = (arrays[part].tobytes() for part in ("header", "kept"))
         names = json.loads(header)
-        if names.pop("format") != FORMAT:
+        if names.pop("format") not in FORMATS.values():
             raise ValueError
         seal = names.pop("digest")
     except Exception:  # whatever a foreign file may hold
-        raise InputError(f"ticket must be a file of format {FORMAT}, got {path}.") from None
+        known = " or ".join(sorted(set(FORMATS.values())))
+        raise InputError(f"ticket must be a file of format {known}, got {path}.") from None
     if seal != _seal(names, kept):
         raise InputError(f"ticket was edited or damaged, its digest does not fit: {path}.")
     try:
@@ -244,7 +272,7 @@ def _parts(ticket: Ticket) -> tuple[bytes, bytes]:
     ]
     kept = np.packbits(np.concatenate([b.ravel() for b in bits]).astype(np.uint8)).tobytes()
     names = {f.name: getattr(ticket, f.name) for f in fields(ticket) if f.name != "ranks"}
-    sealed = {"format": FORMAT, **names, "digest": _seal(names, kept)}
+    sealed = {"format": FORMATS[ticket.construction], **names, "digest": _seal(names, kept)}
     return json.dumps(sealed, separators=(",", ":")).encode(), kept
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ltjax.networks import hypotheses
 from ltjax.networks.pruned import block_counts, slots
 from ltjax.system import files
 from ltjax.system.stops import Stop, never
-from ltjax.tickets.archive import TRIAL, Ticket, digest, scale_of
+from ltjax.tickets.archive import TRIAL, Ticket, check_construction, digest, scale_of
 from ltjax.tickets.scales import Layers, check_divided, rescale
 from ltjax.tickets.verifying import bracket
 from ltjax.validate import MAX_WIDTH
@@ -21,6 +22,9 @@ from ltjax.weights import draws
 DEFAULT_MAX_WIDTH = 2**24
 HALVINGS = 12
 LEAST_EPSILON = 1e-9  # in parts of the scale; neurons that come as near could not be numbered
+SPARE = 3  # neurons of a pool for each slot that needs one: fewer, and slots compete for them
+SLOT_BYTES, READING_BYTES = 768, 64  # of a slot: to search and assign it; at each width
+POOL_LANES = 64  # of its search; what more would save is lost looking into chunks again
 
 
 @np.errstate(under="ignore")
@@ -31,7 +35,7 @@ def prune(
     epsilon: float,
     delta: float = 0.05,
     seed: int = 0,
-    construction: str = "blocks",
+    construction: str | None = None,
     max_width: int = DEFAULT_MAX_WIDTH,
     rescaling: bool = True,
     narrow: bool = False,
@@ -43,7 +47,8 @@ def prune(
         layers: weight matrices [n_out, n_in], as `files.read_network` returns them.
         last: linear or relu.
         epsilon: error allowed over the unit ball, in the units of the target.
-        construction: blocks or separate.
+        construction: blocks, separate or pooled; by default pooled or blocks, whichever takes fewer
+            hidden neurons in all.
         max_width: hidden neurons that a random layer may have.
         rescaling: whether a target outside the theorem's hypotheses may be divided.
         narrow: whether to halve the random network, which contains the narrower ones, as often as
@@ -53,7 +58,9 @@ def prune(
     """
     layers = files.given(layers, "target")
     sizes = (layers[0].shape[1], *map(len, layers))
-    config = Network(sizes=sizes, last=last, constructions=(construction,))
+    config = Network(sizes=sizes, last=last)
+    if construction is not None:
+        check_construction(construction)
     _check(seed, epsilon, delta, max_width)
     if not rescaling:
         hypotheses.check_network(layers, config.shapes)
@@ -66,28 +73,27 @@ def prune(
             f"epsilon must be at least {least} for a target of scale {scale:.6g}, got "
             f"{decimals.exact(epsilon)}."
         )
-    counts = np.array(block_counts(construction, sizes))
-    enough = lambda epsilon: np.array(block_sizes(scaled, epsilon / scale, delta))
-    _check_width(lambda epsilon: enough(epsilon) * counts, epsilon, max_width)
+    if construction is None:
+        construction = _narrower(scaled, epsilon / scale, delta)
+    widths = lambda epsilon: layer_widths(construction, scaled, epsilon / scale, delta)
+    _check_width(widths, epsilon, max_width)
     # Block sizes of each halving, from the narrowest network to the whole one.
     halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
-    nested = np.maximum(enough(epsilon) >> halvings, 1)
-    made_for = digest(layers, last)
-    made = [
-        Ticket(
-            seed=seed,
-            sizes=sizes,
-            last=last,
-            construction=construction,
-            scales=scales,
-            blocks=tuple(blocks.tolist()),
-            ranks=ranks,
-            target=made_for,
-            epsilon=float(epsilon),
-        )
-        for blocks, ranks in zip(nested, _search(scaled, nested, seed, construction), strict=True)
-    ]
-    return made[_first_certified(made, layers, stop)]
+    blocks = block_sizes(construction, scaled, epsilon / scale, delta)
+    nested = np.maximum(np.array(blocks) >> halvings, 1)
+    search = _search(scaled, nested, seed, construction)
+    ticket = partial(
+        Ticket,
+        seed=seed,
+        sizes=sizes,
+        last=last,
+        construction=construction,
+        scales=scales,
+        target=digest(layers, last),
+        epsilon=float(epsilon),
+    )
+    made = lambda n: ticket(blocks=tuple(nested[n].tolist()), ranks=search(n))
+    return _first_certified(made, len(nested), layers, stop)
 
 
 def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
@@ -99,23 +105,48 @@ def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
         raise InputError(f"max-width must be between 1 and {MAX_WIDTH}, got {max_width}.")
 
 
-def _first_certified(made: Sequence[Ticket], layers: Layers, stop: Stop) -> int:
+def _first_certified(
+    made: Callable[[int], Ticket], count: int, layers: Layers, stop: Stop
+) -> Ticket:
     """By bisection, as certificates mostly improve with width; the last one if none is."""
-    low, high = 0, len(made) - 1
+    low, high, best = 0, count - 1, None
     while low < high and not stop():
         middle = (low + high) // 2
-        certified = bracket(made[middle], layers, lower=False, stop=stop)[1] <= made[middle].epsilon
-        low, high = (low, middle) if certified else (middle + 1, high)
-    return high
+        one = made(middle)
+        if bracket(one, layers, lower=False, stop=stop)[1] <= one.epsilon:
+            high, best = middle, one
+        else:
+            low = middle + 1
+    return best or made(high)
 
 
-def block_sizes(layers: Layers, epsilon: float, delta: float) -> tuple[int, ...]:
-    """Neurons a block with which every slot is met, but with probability delta, by rule tight."""
+def block_sizes(construction: str, layers: Layers, epsilon: float, delta: float) -> tuple[int, ...]:
+    """Neurons a block with which every slot is met, but with probability delta, by rule tight.
+
+    Of a pool that is when every slot has a neuron; that each has one of its own costs hardly more
+    where there are `SPARE` for each slot that needs one.
+    """
     etas = theory.slot_tolerance("tight", [layer.shape for layer in layers], epsilon)
-    return tuple(
-        theory.layer_block_size(layer, eta, delta / len(layers), first=i == 0)
-        for i, (layer, eta) in enumerate(zip(layers, etas, strict=True))
-    )
+    sizes = []
+    for i, (layer, eta) in enumerate(zip(layers, etas, strict=True)):
+        size = theory.layer_block_size(layer, eta, delta / len(layers), first=i == 0)
+        if construction == "pooled":
+            sides = 2 if i == 0 else 1
+            size = max(size, SPARE * sides * int(np.sum(np.abs(layer) > eta)))
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def layer_widths(construction: str, layers: Layers, epsilon: float, delta: float) -> list[int]:
+    """Hidden neurons of every layer in blocks of `block_sizes`."""
+    counts = block_counts(construction, (layers[0].shape[1], *map(len, layers)))
+    blocks = block_sizes(construction, layers, epsilon, delta)
+    return [m * count for m, count in zip(blocks, counts, strict=True)]
+
+
+def _narrower(layers: Layers, epsilon: float, delta: float) -> str:
+    """Pooled where it takes fewer hidden neurons in all than blocks, else blocks."""
+    return min(("blocks", "pooled"), key=lambda c: sum(layer_widths(c, layers, epsilon, delta)))
 
 
 def _check_width(widths: Callable, epsilon: float, max_width: int) -> None:
@@ -132,31 +163,65 @@ def _check_width(widths: Callable, epsilon: float, max_width: int) -> None:
     )
 
 
-def _search(scaled, nested, seed, construction) -> list[tuple[np.ndarray, ...]]:
-    """Ranks [side, n_out, n_in] of the nearest products in every layer's blocks.
+def _search(
+    scaled: Layers, nested: np.ndarray, seed: int, construction: str
+) -> Callable[[int], tuple[np.ndarray, ...]]:
+    """What to keep in every layer, for each of some networks, of which the last holds the others.
 
     Args:
-        nested: block sizes, [size, layer], ascending.
+        nested: block sizes, [network, layer], ascending.
 
     Returns:
-        For each size, the ranks of each layer.
+        The function from the number of a network to its ranks, [side, n_out, n_in] a layer.
     """
     import jax
     import jax.numpy as jnp
 
-    from ltjax.masks import nearest
+    from ltjax.masks import assignment, layer_pool, nearest
     from ltjax.system import devices
 
+    sizes = (scaled[0].shape[1], *map(len, scaled))
+    counts, sides = block_counts(construction, sizes), [shape[0] for shape in slots(sizes)]
+    pooled = construction == "pooled"
     with devices.own_settings():
-        find = jax.jit(getattr(nearest, construction), static_argnums=(1, 4))
+        if pooled:
+            _check_slots(sizes, len(nested), devices.memory(jax.local_devices()))
+        search = (
+            partial(layer_pool.search, lanes=POOL_LANES)
+            if pooled
+            else getattr(nearest, construction)
+        )
+        find = jax.jit(search, static_argnums=(1, 4))
         trial = np.full(1, TRIAL, np.uint32)
         key = tuple(map(jnp.asarray, draws.trial_key(np.full_like(trial, seed), trial)))
-        sizes = (scaled[0].shape[1], *map(len, scaled))
-        parts = zip(scaled, nested.T, block_counts(construction, sizes), slots(sizes), strict=True)
-        ranks = []
-        for i, (layer, blocks, count, (sides, _, _)) in enumerate(parts):
+        found = []
+        for i, layer in enumerate(scaled):
             target = jnp.asarray(layer, jnp.float32)[..., None]
-            found = find(key, i, target, jnp.asarray(blocks * count, jnp.int32), sides)
-            kept = np.asarray(found.neuron)[:, 0, ..., 0]
-            ranks.append(np.where(kept < 0, -1, kept // count))
-        return list(zip(*ranks, strict=True))
+            widths = jnp.asarray(nested[:, i] * counts[i], jnp.int32)
+            slots_of_all = find(key, i, target, widths, sides[i])
+            found.append([np.asarray(x)[..., 0] for x in slots_of_all])
+
+    def ranks(n: int) -> tuple[np.ndarray, ...]:
+        kept = []
+        for i, layer in enumerate(scaled):
+            error, neuron = (x[n] for x in found[i])
+            if pooled:
+                pool = assignment.Pool(seed, TRIAL, i, int(nested[n, i]), layer, sides[i])
+                neuron = assignment.assign(pool, error, neuron, POOL_LANES)
+            else:
+                [neuron] = neuron
+            kept.append(np.where(neuron < 0, -1, neuron // counts[i]))
+        return tuple(kept)
+
+    return ranks
+
+
+def _check_slots(sizes: Sequence[int], networks: int, memory: float) -> None:
+    """`InputError` where the slots of a layer are more than the search of a pool has memory for."""
+    most = int(memory / (SLOT_BYTES + networks * READING_BYTES))
+    for i, shape in enumerate(slots(sizes), 1):
+        if math.prod(shape) > most:
+            raise InputError(
+                f"target must have at most {most:,} slots in a layer to be pruned from a pool, for "
+                f"which there is memory, got {math.prod(shape):,} in layer {i}; blocks need less."
+            )

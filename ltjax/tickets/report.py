@@ -34,6 +34,7 @@ def report(
         stop: asked before every step of what is found out for the report alone.
     """
     shapes = list(zip(pairwise(ticket.sizes), ticket.widths, ticket.blocks, strict=True))
+    block = ", one pool" if ticket.construction == "pooled" else ", block size {:,}"
     size = sum(layer.size for layer in layers)
     bits = coarsest_grid(ticket, layers, stop)
     lower, upper = decimals.bracket(verdict.lower, verdict.upper)
@@ -48,7 +49,7 @@ def report(
         "keeping nothing errs by at least": decimals.below(_nothing(ticket, layers, stop)),
         "random network": f"seed {ticket.seed}, {ticket.construction}",
         **{
-            f"layer {i}": f"{n_in} -> {width:,} -> {n_out}, block size {m:,}"
+            f"layer {i}": f"{n_in} -> {width:,} -> {n_out}{block.format(m)}"
             for i, ((n_in, n_out), width, m) in enumerate(shapes, 1)
         },
         "random weights": f"{sum(width * (a + b) for (a, b), width, _ in shapes):,}",

@@ -24,7 +24,7 @@ def prune(
     last: str = "linear",
     delta: float = 0.05,
     seed: int = 0,
-    construction: str = "blocks",
+    construction: str | None = None,
     narrow: bool = False,
     max_width: int = pruning.DEFAULT_MAX_WIDTH,
 ) -> Ticket:
@@ -37,7 +37,9 @@ def prune(
         last: linear or relu, what the last layer ends with.
         delta: failure probability that the block sizes allow for.
         seed: of the random network.
-        construction: blocks or separate.
+        construction: blocks (of neurons for each input of a layer), separate (for each weight) or
+            pooled (one for the whole layer); by default pooled or blocks, whichever takes fewer
+            hidden neurons.
         narrow: whether to halve the random network as often as the ticket is still certified.
         max_width: hidden neurons that a random layer may have.
 

@@ -17,7 +17,7 @@ def random_layer(
 ):
     """Weights of the hidden neurons asked for: A [n, n_out, k] and W [n, k, n_in], float64."""
     neuron = np.asarray(neurons, np.uint32).reshape(1, -1, 1)
-    keys = _streams(seed, trials, layer)
+    keys = _streams(seed, np.reshape(trials, (-1, 1, 1)), layer)
     words = [
         np.stack(draws.word_pair(key, neuron, np.arange(-(-size // 2), dtype=np.uint32)), axis=-1)
         for key, size in zip(keys, (n_out, n_in), strict=True)
@@ -30,8 +30,8 @@ def random_layer(
 
 
 def _streams(seed: int, trials, layer: int):
-    """Keys of the output and of the hidden weights, uint32 [n, 1, 1] each word."""
-    trials = np.asarray(trials, np.uint32).reshape(-1, 1, 1)
+    """Keys of the output and of the hidden weights, each word uint32 and shaped like `trials`."""
+    trials = np.atleast_1d(np.asarray(trials, np.uint32))
     key = draws.trial_key(np.full_like(trials, seed), trials)
     return draws.stream(key, layer, draws.OUTPUT), draws.stream(key, layer, draws.HIDDEN)
 
@@ -46,10 +46,17 @@ def kept_weights(seed: int, trials, neurons, layer: int = 0) -> tuple[np.ndarray
     Returns:
         A_oj and W_ji, float64, shaped like `neurons`.
     """
-    neuron = np.maximum(neurons, 0).astype(np.uint32)
-    n_out, n_in = neuron.shape[2:]
-    index = np.arange(n_out, dtype=np.uint32)[:, None], np.arange(n_in, dtype=np.uint32)
-    keys = (tuple(word[..., None] for word in key) for key in _streams(seed, trials, layer))
-    words = (draws.word(key, neuron, i) for key, i in zip(keys, index, strict=True))
+    n_out, n_in = neurons.shape[2:]
+    trials, neurons = np.reshape(trials, (-1, 1, 1, 1)), np.maximum(neurons, 0)
+    return weights_at(seed, trials, layer, neurons, np.arange(n_out)[:, None], np.arange(n_in))
+
+
+def weights_at(seed: int, trials, layer: int, neuron, output, inputs):
+    """A_oj and W_ji of neurons j, outputs o and inputs i, integers that broadcast; float64."""
+    neuron, *index = (np.asarray(n).astype(np.uint32) for n in (neuron, output, inputs))
+    words = (
+        draws.word(key, neuron, i)
+        for key, i in zip(_streams(seed, trials, layer), index, strict=True)
+    )
     output, hidden = (draws.uniform(word).astype(np.float64) for word in words)
     return output, hidden

@@ -69,8 +69,9 @@ def test_a_ticket_is_made_and_verified(here, capfd):
 
 
 def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
-    assert call(*MAKE) == 0
-    assert call(*[*MAKE[:-1], "narrow.npz"], "--narrow") == 0
+    blocks = ["--construction", "blocks"]
+    assert call(*MAKE, *blocks) == 0
+    assert call(*[*MAKE[:-1], "narrow.npz"], *blocks, "--narrow") == 0
     said(capfd)
     assert call("verify", "narrow.npz", "net.npz") == 0
     assert said(capfd)[0]["verdict"] == "HOLDS"
@@ -84,13 +85,13 @@ def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
     for many, few, m in zip(whole.ranks, narrow.ranks, narrow.blocks, strict=True):
         np.testing.assert_array_equal(few[(many >= 0) & (many < m)], many[(many >= 0) & (many < m)])
     layers = [a for _, a in np.load("net.npz").items()]
-    again = pruning.prune(layers, epsilon=0.5, seed=3, narrow=True)
+    again = pruning.prune(layers, epsilon=0.5, seed=3, narrow=True, construction="blocks")
     assert archive.to_bytes(again) == Path("narrow.npz").read_bytes()
     # A half of it is certified no more.
     half = pruning._search(
         rescale(layers)[0], np.array([[m >> 1 for m in narrow.blocks]]), 3, "blocks"
     )
-    halved = {"blocks": tuple(m >> 1 for m in narrow.blocks), "ranks": half[0]}
+    halved = {"blocks": tuple(m >> 1 for m in narrow.blocks), "ranks": half(0)}
     assert verifying.bracket(archive.Ticket(**vars(narrow) | halved), layers, False)[1] > 0.5
 
 

@@ -18,7 +18,7 @@ from ltjax.experiments.network.config import Network
 from ltjax.networks import pairs, targets
 from ltjax.networks.pruned import mask
 from ltjax.problem.problem import Grid, Problem
-from ltjax.supnorm import max_min
+from ltjax.supnorm import layered, max_min
 from ltjax.weights import draws, redraw
 
 ERROR_RATE = 1e-6  # of a false alarm, and of a missed one
@@ -320,7 +320,8 @@ def test_of_one_hidden_layer_no_trial_is_left_undecided(monkeypatch):
     problem = ltjax.network(4, 4, 2, (0.5, 0.3), (10, 20, 40), rules=("sup",), seed=2)
     settled = ltjax.run(problem, 128)
     assert settled.undecided.max() == 0
-    monkeypatch.setattr(max_min, "applies", lambda pair, norm="l2": False)
+    for formula in (max_min, layered):
+        monkeypatch.setattr(formula, "applies", lambda pair, norm="l2": False)
     open_ones = ltjax.run(problem, 128)
     assert open_ones.undecided.max() > 10
     assert np.all(open_ones.certified <= settled.certified)

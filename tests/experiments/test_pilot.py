@@ -32,6 +32,40 @@ def test_eight_block_sizes_and_more_lie_where_each_curve_rises(asked):
             assert np.all(success[-1] > 0.98)
 
 
+@pytest.mark.slow
+def test_eight_widths_and_more_lie_where_the_curves_of_a_pool_rise():
+    problem = network(constructions=("pooled",), rules=("sup",))
+    success = ltjax.run(problem, trials=TRIALS).certified[0] / TRIALS
+    assert np.all(np.sum((success > 0.02) & (success < 0.98), axis=0) >= 8)
+    assert np.all(success[0] < 0.02)
+    assert np.all(success[-1] > 0.98)
+
+
+def test_a_pilot_gives_each_slot_of_a_pool_a_neuron_of_its_own():
+    target = np.array([[0.3, -0.2], [0.1, 0.4]])
+    near = pilot._nothing(target, (2, 2, 2))
+    for neurons in (np.arange(7), np.arange(7, 20)):
+        near = pilot._listed(*near, np.arange(pilot.TRIALS), neurons, target, 0)
+    errors = pilot._apart(*near)
+    a, w = redraw.random_layer(pilot.SEED, np.arange(pilot.TRIALS), np.arange(20), 2, 2)
+    taken_twice = 0
+    for trial, found in enumerate(errors):
+        kept = []
+        for (side, o, i), error in np.ndenumerate(found):
+            every = np.where(
+                (-1) ** side * w[trial, :, i] > 0, a[trial, o] * w[trial, :, i], np.inf
+            )
+            every = every - target[o, i]
+            if error != -target[o, i]:
+                kept.append(int(np.flatnonzero(every == error)[0]))
+            nearest = near[1][trial, side, o, i, 0]
+            assert nearest < 0 or nearest == np.argmin(np.abs(every))
+        assert len(set(kept)) == len(kept)
+        wanted = near[1][trial, ..., 0]
+        taken_twice += len(set(wanted[wanted >= 0])) < np.sum(wanted >= 0)
+    assert taken_twice > 10
+
+
 def test_the_grid_is_the_same_for_every_seed_and_every_time():
     grid = network(seed=0).grid
     assert network(seed=0).grid == grid == network(seed=7).grid

@@ -216,7 +216,7 @@ def test_an_unusable_network_is_refused(change, message):
             {"sizes": (2, 1), "rules": ("l2",)},
             "rules must be taken from slides, tight, sup, tree, got l2",
         ),
-        ({"sizes": (2, 1), "constructions": ("pooled",)}, "blocks, separate, got pooled"),
+        ({"sizes": (2, 1), "constructions": ("shared",)}, "separate, pooled, got shared"),
     ],
 )
 def test_an_unusable_configuration_is_refused(fields, message):

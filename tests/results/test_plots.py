@@ -139,6 +139,18 @@ def test_bounds_have_a_line_for_each_side(kind, style, sides):
     assert len(lines(axes, style)) == 3 * sides
 
 
+def test_where_two_sides_meet_one_line_is_drawn():
+    one = series(epsilons=(0.5,))
+    bounds = prediction(one, kind="bracket")
+    bounds.upper[:, 0] = bounds.lower[:, 0] + (0.1, 0.1, 0.001, 0.001, 0.001)
+    axes = drawn([Series(label="a", tally=one.tally, predictions=(bounds,))])
+    low, high = (line.get_ydata() for line in lines(axes, "--"))
+    np.testing.assert_array_equal(high, bounds.upper[:, 0])
+    # The lower one ends where it reaches the other, at the first width where they meet.
+    np.testing.assert_array_equal(low[:3], bounds.lower[:3, 0])
+    assert np.isnan(low[3:]).all()
+
+
 def test_dkw_band_is_shared_by_all_curves():
     # 12 curves at 5 % together, 1000 trials: half width sqrt(ln(2 * 12 / 0.05) / 2000) = 0.05556.
     one = series()
@@ -204,7 +216,7 @@ def test_legend_names_methods_lines_and_records_once():
     for phrase in (
         *("95 % Clopper\u2013Pearson or anytime, one point", "95 % band, all widths: DKW"),
         *("all widths: Clopper\u2013Pearson, Bonferroni", "all widths: anytime, Bonferroni"),
-        *("exact probability\n", "exact: between two of these", "proved: at least"),
+        *("exact probability\n", "exact: on one of these or between two", "proved: at least"),
         *("\u03b5 = 0.5 (lemma: k = 200)", "(lemma: k = 4.2\u00d710\u2077)", "lemma: success 0.95"),
         *("record one", "record other"),
     ):

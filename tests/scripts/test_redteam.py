@@ -153,7 +153,7 @@ def test_the_plane_is_cut_everywhere():
 # Tickets by the page alone, against the package.
 
 
-@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("kind", [0, 1, 2])
 def test_a_ticket_by_the_page_is_one_of_the_package(tmp_path, kind):
     import forgeries
     import redteam
@@ -173,7 +173,7 @@ def test_a_ticket_by_the_page_is_one_of_the_package(tmp_path, kind):
     assert 0.0 < error < 1.0
 
 
-@pytest.mark.parametrize("which", range(8))
+@pytest.mark.parametrize("which", range(9))
 def test_every_forgery_of_a_field_makes_another_file(which):
     import forgeries
     import redteam

@@ -79,8 +79,9 @@ def ticket():
 
 
 def bracket():
-    """An ascent, and relaxations in a tree."""
-    pair, scale = brackets.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9], "relu")
+    """Of two outputs: an ascent, and relaxations in a tree."""
+    first, last = LAYERS[0], np.concatenate([LAYERS[1], LAYERS[1][:, ::-1]])
+    pair, scale = brackets.pair_of([first, last], [first * 1.1, last * 0.9], "relu")
     *_, last = brackets.closing(pair, scale, 0.1)
     return last
 
@@ -283,8 +284,9 @@ def test_flags_are_tried_only_where_they_are_out_of_the_ordinary(monkeypatch):
 def test_a_command_says_in_one_line_what_keeps_jax_from_starting(
     tmp_path, name, value, said, command
 ):
+    first, last = LAYERS[0], np.concatenate([LAYERS[1], LAYERS[1][:, ::-1]])
     for i in range(2):
-        np.savez(tmp_path / f"{i}.npz", *(layer * (1 + i) for layer in LAYERS))
+        np.savez(tmp_path / f"{i}.npz", first * (1 + i), last * (1 + i))
     words = {
         "check": ["check"],
         "gap": ["gap", "0.npz", "1.npz", "--last", "relu"],

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,17 +20,16 @@ from scipy import stats
 
 from ltjax import theory
 from ltjax.errors import InputError
-from ltjax.experiments.network import config
 from ltjax.networks import hypotheses, pruned
 from ltjax.networks.pairs import forward
-from ltjax.system import files
+from ltjax.system import devices, files
 from ltjax.tickets import archive, pruning, report, verifying
 from ltjax.tickets.scales import rescale
 from ltjax.weights import redraw
 
 ROOT = Path(__file__).parents[2]
 SIZES, EPSILON = (3, 5, 4, 2), 0.3
-CASES = [("blocks", "linear"), ("separate", "relu")]
+CASES = [("blocks", "linear"), ("separate", "relu"), ("pooled", "linear")]
 
 
 def target(sizes=SIZES, seed=0):
@@ -73,11 +73,16 @@ def dense(ticket):
 
 
 def scattered(ticket, seed):
-    """A ticket of positions drawn at random: on either side, some of them empty or named twice."""
+    """A ticket of positions drawn at random: on either side, some of them empty or named twice.
+
+    Of a pool none is named twice.
+    """
     rng = np.random.default_rng(seed)
-    ranks = [
-        rng.integers(-1, m, kept.shape) for kept, m in zip(ticket.ranks, ticket.blocks, strict=True)
-    ]
+    parts = zip(ticket.ranks, ticket.blocks, strict=True)
+    if ticket.construction == "pooled":
+        draw = lambda kept, m: rng.choice(m, kept.shape, replace=False) - 10
+        return replace(ticket, ranks=tuple(np.maximum(draw(*part), -1) for part in parts))
+    ranks = [rng.integers(-1, m, kept.shape) for kept, m in parts]
     ranks[0][1, :2] = ranks[0][0, :2]
     return replace(ticket, ranks=tuple(ranks))
 
@@ -107,13 +112,13 @@ def test_small_layers_are_blown_up_because_their_blocks_shrink():
     assert scales[1] < 0.6
     capped = [layer / max(1.0, s) for layer, s in zip(layers, scales, strict=True)]
     total = np.prod([max(1.0, s) for s in scales])
-    fewer = pruning.block_sizes(scaled, epsilon / np.prod(scales), 0.05)
-    more = pruning.block_sizes(capped, epsilon / total, 0.05)
+    fewer = pruning.block_sizes("blocks", scaled, epsilon / np.prod(scales), 0.05)
+    more = pruning.block_sizes("blocks", capped, epsilon / total, 0.05)
     assert all(a < b for a, b in zip(fewer, more, strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("construction", config.NETWORK_CONSTRUCTIONS)
+@pytest.mark.parametrize("construction", archive.FORMATS)
 def test_blocks_are_wide_enough_for_the_success_asked(construction):
     # Each seed fails with probability at most delta: more than `most` failures come with 1e-6.
     # With four times the epsilon blocks are a quarter, and 9 of 10 fail: `most` or fewer failures
@@ -138,18 +143,19 @@ def test_blocks_are_wide_enough_for_the_success_asked(construction):
 @pytest.mark.slow
 def test_the_width_that_would_do_and_the_epsilon_are_told():
     layers = target()
+    prune = partial(pruning.prune, construction="blocks")
     with pytest.raises(InputError) as caught:
-        pruning.prune(layers, epsilon=0.1, max_width=1000)
+        prune(layers, epsilon=0.1, max_width=1000)
     said = re.fullmatch(
         r"max-width must be at least (\d+) for epsilon 0.1, the hidden neurons that layer 2 needs, "
         r"got 1000; it would do for epsilon (\S+)\.",
         str(caught.value),
     )
     needed, larger = int(said[1]), float(said[2])
-    assert max(pruning.prune(layers, epsilon=larger, max_width=1000).widths) <= 1000
-    assert max(pruning.prune(layers, epsilon=0.1, max_width=needed).widths) == needed
+    assert max(prune(layers, epsilon=larger, max_width=1000).widths) <= 1000
+    assert max(prune(layers, epsilon=0.1, max_width=needed).widths) == needed
     with pytest.raises(InputError, match=f"max-width must be at least {needed}"):
-        pruning.prune(layers, epsilon=0.1, max_width=needed - 1)
+        prune(layers, epsilon=0.1, max_width=needed - 1)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,7 @@ def test_the_width_that_would_do_and_the_epsilon_are_told():
         ({"delta": 1.0}, "delta must"),
         ({"seed": -1}, "seed must"),
         ({"last": "tanh"}, "last must be one of linear, relu, got tanh"),
-        ({"construction": "pooled"}, "constructions must be taken from blocks, separate"),
+        ({"construction": "pool"}, "construction must be one of blocks, separate, pooled, got"),
         ({"max_width": 0}, "max-width must be between"),
         ({"layers": [np.full((2, 2), 1e300), np.full((1, 2), 1e300)]}, "that float64 can hold"),
         ({"layers": [np.ones((1, 3000))]}, "dim must be between 1 and 2048, got 3000"),
@@ -189,11 +195,13 @@ def test_a_ticket_is_a_mask_of_the_construction(made):
         _, n_out, n_in = kept.shape
         _, [hidden] = redraw.random_layer(ticket.seed, [0], np.arange(width), n_in, n_out, i)
         assert np.mean(kept >= 0) > 0.8
+        if ticket.construction == "pooled":
+            assert np.all(np.unique(kept[kept >= 0], return_counts=True)[1] == 1)
         for (side, o, q), j in np.ndenumerate(kept):
             if j >= 0:
                 assert np.sign(hidden[j, q]) == (1, -1)[side]
-                assert j % n_in == q
-                assert ticket.construction == "blocks" or j // n_in % n_out == o
+                assert ticket.construction == "pooled" or j % n_in == q
+                assert ticket.construction != "separate" or j // n_in % n_out == o
 
 
 @pytest.mark.parametrize(
@@ -236,8 +244,8 @@ def test_the_bracket_holds_the_error_of_the_masked_network(made):
     ticket, layers = made
     lower, upper = verifying.bracket(ticket, layers)
     assert gap(ticket, layers) <= upper <= EPSILON
-    # Bounds of half the size, and bounds of another ticket, would be caught.
-    assert 0.5 * upper < gap(ticket, layers)
+    # Bounds of a third of the size, and bounds of another ticket, would be caught.
+    assert upper / 3.0 < gap(ticket, layers)
     assert gap(scattered(ticket, 9), layers) > upper
     assert 0.5 * gap(ticket, layers) <= lower <= upper
     assert verifying.bracket(ticket, layers, lower=False) == (0.0, upper)
@@ -286,7 +294,7 @@ def test_an_epsilon_inside_the_bracket_is_not_certified_without_a_search(made):
         lambda t: {"seed": t.seed + 1},
         lambda t: {"ranks": scattered(t, 3).ranks},
         lambda t: {"ranks": (*t.ranks[:2], np.full_like(t.ranks[2], -1))},
-        lambda t: {"construction": {"blocks": "separate", "separate": "blocks"}[t.construction]},
+        lambda t: {"construction": "separate" if t.construction == "blocks" else "blocks"},
         lambda t: {"epsilon": 1e-3 * t.epsilon},
     ],
     ids=["seed", "positions", "emptied", "construction", "epsilon"],
@@ -327,6 +335,106 @@ def test_scales_that_are_none_of_the_target_are_refused(made):
             verifying.verify(replace(ticket, scales=scales), layers)
     # Up to 1 a small layer may keep its size.
     assert verifying.verify(replace(ticket, scales=(first, 1.0, third)), layers).belongs
+
+
+def test_the_format_is_that_of_the_construction(made, path):
+    ticket, _ = made
+    header = json.loads(np.load(saved(path, ticket))["header"].tobytes())
+    number = {"blocks": 1, "separate": 1, "pooled": 2}[ticket.construction]
+    assert header["format"] == f"ltjax-ticket/{number}"
+    with pytest.raises(InputError, match="must be the bytes that ltjax writes for it"):
+        archive.read(forge(path, ticket, format=f"ltjax-ticket/{3 - number}"))
+
+
+# A pool.
+
+
+@pytest.fixture(scope="module")
+def pooled():
+    """A ticket from pools and its target."""
+    layers = target()
+    return pruning.prune(layers, epsilon=EPSILON, seed=5, construction="pooled"), layers
+
+
+@pytest.mark.parametrize("slots", [(0, 1), (2, 15), (0, 29)])
+def test_a_neuron_that_two_slots_of_a_pool_name_is_refused(pooled, path, slots):
+    # Of one input, of two sides, of two inputs: none.
+    ticket, _ = pooled
+    ranks = [kept.copy() for kept in ticket.ranks]
+    one, other = slots
+    twice = ranks[0].flat[one] = ranks[0].flat[other]
+    assert twice >= 0
+    bits = "".join(
+        format(rank + 1, f"0{m.bit_length()}b")[::-1]
+        for layer, m in zip(ranks, ticket.blocks, strict=True)
+        for rank in layer.ravel()
+    )
+    bits += "0" * (-len(bits) % 8)
+    kept = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    message = f"ranks must name a neuron of a pool once, got neuron {twice} in two slots"
+    with pytest.raises(InputError, match=message) as caught:
+        archive.read(forge(path, ticket, kept=kept))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=message):
+        replace(ticket, ranks=tuple(ranks))
+
+
+def test_by_default_a_ticket_is_from_whichever_takes_fewer_neurons(pooled):
+    ticket, layers = pooled
+    assert archive.to_bytes(pruning.prune(layers, epsilon=EPSILON, seed=5)) == archive.to_bytes(
+        ticket
+    )
+    blocks = pruning.prune(layers, epsilon=EPSILON, seed=5, construction="blocks")
+    assert 3 * sum(ticket.widths) < sum(blocks.widths)
+    # With one input the two are as wide; with a wide tolerance slots compete for a pool.
+    wide = 0.2 * np.random.default_rng(0).uniform(0.5, 1.0, (30, 2))
+    for some, epsilon, more in (([np.array([[0.4], [0.3]])], 0.1, False), ([wide], 0.5, True)):
+        chosen, forced = (
+            pruning.prune(some, epsilon=epsilon, construction=c) for c in (None, "pooled")
+        )
+        assert chosen.construction == "blocks"
+        assert (sum(chosen.widths) < sum(forced.widths)) == more
+
+
+def test_a_pool_has_neurons_to_spare_for_its_slots():
+    layers = [np.full((4, 4), 0.25)]
+    wide, fine = (pruning.block_sizes("pooled", layers, epsilon, 0.05)[0] for epsilon in (0.9, 0.1))
+    assert wide == pruning.SPARE * 32
+    assert (fine,) == pruning.block_sizes("blocks", layers, 0.1, 0.05)
+
+
+def test_a_pool_is_halved_as_often_as_it_is_certified(pooled):
+    whole, layers = pooled
+    narrow = pruning.prune(layers, epsilon=EPSILON, seed=5, construction="pooled", narrow=True)
+    assert verifying.verify(narrow, layers).holds
+    (halvings,) = {
+        int(np.log2(a / b) + 0.5) for a, b in zip(whole.blocks, narrow.blocks, strict=True)
+    }
+    assert halvings > 1
+    scaled, _ = rescale(layers)
+    for more, holds in ((0, True), (1, False)):
+        blocks = tuple(m >> halvings + more for m in whole.blocks)
+        ranks = pruning._search(scaled, np.array([blocks]), 5, "pooled")(0)
+        one = replace(whole, blocks=blocks, ranks=ranks)
+        assert (verifying.bracket(one, layers, lower=False)[1] <= EPSILON) == holds
+
+
+def test_a_pool_smaller_than_its_slots_leaves_some_empty(pooled):
+    whole, layers = pooled
+    scaled, _ = rescale(layers)
+    ranks = pruning._search(scaled, np.array([(3, 2, 1)]), 5, "pooled")(0)
+    one = replace(whole, blocks=(3, 2, 1), ranks=ranks)
+    assert [int(np.sum(kept >= 0)) for kept in ranks] <= [3, 2, 1]
+    assert verifying.verify(one, layers, lower=True).word == "REFUTED"
+
+
+def test_slots_beyond_memory_are_one_line(monkeypatch):
+    monkeypatch.setattr(devices, "memory", lambda on: 28 * (768 + 64.0))
+    message = "target must have at most 28 slots in a layer .* got 30 in layer 1; blocks"
+    with pytest.raises(InputError, match=message) as caught:
+        pruning.prune(target(), epsilon=EPSILON, construction="pooled")
+    assert "\n" not in str(caught.value)
+    pruning.prune(target(), epsilon=EPSILON, construction="blocks")
 
 
 # The report.
@@ -384,8 +492,10 @@ def forge(path, ticket, kept=None, **changes):
         )
         bits += "0" * (-len(bits) % 8)
         kept = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    version = "ltjax-ticket/2" if ticket.construction == "pooled" else "ltjax-ticket/1"
+    version = names.pop("format", version)
     seal = hashlib.sha256(json.dumps(names).encode() + kept).hexdigest()
-    header = {"format": names.pop("format", "ltjax-ticket/1"), **names, "digest": seal}
+    header = {"format": version, **names, "digest": seal}
     text = json.dumps(header, separators=(",", ":")).encode()
     np.savez(path, header=np.frombuffer(text, np.uint8), kept=np.frombuffer(kept, np.uint8))
     return path
@@ -453,7 +563,7 @@ def test_damage_is_never_read(made, path):
         ({"sizes": [4, 5, 4, 2]}, "holds no ticket"),
         ({"sizes": "3542"}, "holds no ticket"),
         ({"last": "tanh"}, "last must be one of"),
-        ({"construction": "pooled"}, "constructions must be taken from"),
+        ({"construction": "pool"}, "construction must be one of"),
         ({"scales": [1.0, 1.0]}, "scales and blocks must be 3 numbers each"),
         ({"scales": [-1.0, -1.0, 1.0]}, "scales must be positive and finite"),
         ({"scales": [1.0, 1.0, np.nan]}, "scales must be positive and finite"),
@@ -466,7 +576,10 @@ def test_damage_is_never_read(made, path):
         ({"target": 5}, "target must be of type str"),
         ({"extra": 1}, "holds no ticket"),
         ({"kept": b""}, "holds no ticket"),
-        ({"format": "ltjax-ticket/2"}, "must be a file of format ltjax-ticket/1"),
+        (
+            {"format": "ltjax-ticket/3"},
+            "must be a file of format ltjax-ticket/1 or ltjax-ticket/2,",
+        ),
     ],
 )
 def test_values_that_no_ticket_has(made, path, changes, message):
@@ -496,7 +609,7 @@ def test_files_that_are_no_ticket(made, path, tmp_path):
         with pytest.raises(InputError, match=message):
             archive.read(tmp_path / place)
     np.savez(path, *made[1])
-    with pytest.raises(InputError, match=r"format ltjax-ticket/1, got .*file\.npz"):
+    with pytest.raises(InputError, match=r"format ltjax-ticket/1 or .*, got .*file\.npz"):
         archive.read(path)
     for text in (b"", b"[]", b"[" * 10**5, b'{"format":"ltjax-ticket/1"}', b"\xff"):
         np.savez(path, header=np.frombuffer(text, np.uint8), kept=np.zeros(3, np.uint8))

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 
 from ltjax.experiments.network.config import SUPREMA, Network
 from ltjax.experiments.network.host import check, settle, slot_rule
-from ltjax.masks import batching, nearest
+from ltjax.masks import batching, layer_pool, matching, nearest
 from ltjax.networks.pairs import Pair
-from ltjax.networks.pruned import block_counts, slots
+from ltjax.networks.pruned import slots
 from ltjax.supnorm.bounds import glance
 from ltjax.weights import draws
 
@@ -53,44 +53,62 @@ def trial(key, target, widths, config: Network) -> Outcome:
     Args:
         key: trial key, two uint32 words of shape [].
         target: W, a tuple of float32 [n_out, n_in].
-        widths: block sizes, ascending int32 [n_widths].
+        widths: block sizes, or neurons of a layer (see `config`), ascending int32 [n_widths].
         config: static.
     """
-    found = [prune(key, target, widths, construction) for construction in config.constructions]
-    errors, neurons = jax.tree.map(lambda *each: jnp.stack(each), *found)
-    rules = jax.vmap(jax.vmap(lambda errors: _rules(target, errors, config)))
-    lower, upper, points = rules(errors)
+    found = [prune(key, target, widths, name, config) for name in config.constructions]
+    errors, neurons, least = jax.tree.map(lambda *each: jnp.stack(each), *found)
+    rules = jax.vmap(jax.vmap(lambda errors, least: _rules(target, errors, least, config)))
+    lower, upper, points = rules(errors, least)
     lower, upper = (jnp.swapaxes(x, 1, 2).reshape(-1, len(widths)) for x in (lower, upper))
     last = [error[:, -1].reshape(len(error), -1) for error in errors]
     return Outcome(lower, upper, neurons, points, jnp.concatenate(last, axis=1))
 
 
-def prune(key, target, widths, construction):
-    """Slot errors [width, side, n_out, n_in] of every layer, and the tickets [width, slot]."""
-    sizes = (target[0].shape[1], *map(len, target))
-    parts = zip(target, slots(sizes), block_counts(construction, sizes), strict=True)
-    errors, neurons = [], []
-    for i, (weights, (sides, _, _), count) in enumerate(parts):
-        find = partial(_search, getattr(nearest, construction), i, sides)
-        error, neuron = batching.one_of(find)(key, weights, widths * count)
+def prune(key, target, widths, construction, config):
+    """One ticket of every layer and width.
+
+    Returns:
+        Slot errors [width, side, n_out, n_in] of every layer, the tickets [width, slot], and the
+        least largest error that any ticket has, or a lower bound on it, [width, layer].
+    """
+    parts = zip(target, slots(config.sizes), config.neurons(construction, widths), strict=True)
+    errors, neurons, least = [], [], []
+    for i, (weights, (sides, _, _), each) in enumerate(parts):
+        find = partial(_pool, i, sides)
+        if construction != "pooled":
+            find = partial(_search, getattr(nearest, construction), i, sides)
+        error, neuron, worst = batching.one_of(find)(key, weights, each)
         errors.append(error)
         neurons.append(neuron.reshape(len(widths), -1))
-    return tuple(errors), jnp.concatenate(neurons, axis=1)
+        least.append(worst)
+    return tuple(errors), jnp.concatenate(neurons, axis=1), jnp.stack(least, axis=1)
 
 
 def _search(search, layer, sides, key, weights, widths):
-    """Nearest products [width, side, n_out, n_in, trial] of one layer: errors and neurons."""
+    """Nearest products of one layer: errors and neurons [width, side, n_out, n_in, trial].
+
+    And the largest error, [width, trial].
+    """
     found = search(key, layer, weights, widths, sides)
-    return found.error[:, 0], found.neuron[:, 0]
+    worst = jnp.max(jnp.abs(found.error[:, 0]), axis=(1, 2, 3))
+    return found.error[:, 0], found.neuron[:, 0], worst
 
 
-def _rules(target, errors, config):
+def _pool(layer, sides, key, weights, widths):
+    """The same for a pool: near products, no two of one neuron; and the least largest error."""
+    found = layer_pool.search(key, layer, weights, widths, sides)
+    # One width at a time: all that a repair needs stays in the cache.
+    return tuple(jax.lax.map(lambda x: matching.repair(x, weights, nearest_two=False), found))
+
+
+def _rules(target, errors, least, config):
     """Brackets of the rules counted, each [rule], for slot errors [side, n_out, n_in] a layer.
 
     And the point [d] of the largest error that was found.
     """
     worst = jnp.stack([jnp.max(jnp.abs(error)) for error in errors])
-    least = jnp.maximum(worst * (1 - nearest.RELATIVE) - draws.ROUNDING, 0.0)
+    least = jnp.maximum(least * (1 - nearest.RELATIVE) - draws.ROUNDING, 0.0)
     most = worst * (1 + nearest.RELATIVE) + draws.ROUNDING
     rounding = (len(target) + 8) * 2.0**-22
     bounds = {

@@ -9,8 +9,8 @@ from ltjax import theory
 from ltjax.errors import InputError
 from ltjax.experiments.network import pilot
 from ltjax.experiments.network.config import (
-    NETWORK_CONSTRUCTIONS,
     NETWORK_RULES,
+    PARTITIONS,
     SUPREMA,
     Network,
 )
@@ -31,10 +31,11 @@ def network(
     blocks: Sequence[int] | None = None,
     target: FilePath | Sequence[np.ndarray] = "worst",
     last: str = "linear",
-    constructions: Sequence[str] = NETWORK_CONSTRUCTIONS,
+    constructions: Sequence[str] = PARTITIONS,
     rules: Sequence = Network.rules,
     seed: int = 0,
     law: Law | str | None = None,
+    widths: Sequence[int] | None = None,
 ) -> Problem:
     """The problem of pruning a random network of depth 2 l to a network of l layers.
 
@@ -47,11 +48,13 @@ def network(
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
-        constructions: blocks and separate, or one of them.
+        constructions: of blocks, separate and pooled; by default the first two.
         rules: of slides, tight, sup and tree, each more expensive than the one before. And mask
             rules, by name or as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
         law: of all random weights, by name or as it is; U[-1, 1] by default.
+        widths: in place of blocks where pooled is among the constructions, hidden neurons k of each
+            random layer; by default as many.
     """
     check_seed(seed)
     if isinstance(target, str) and target in ("worst", "random"):
@@ -64,26 +67,41 @@ def network(
     else:
         layers = _layers(target, dim, hidden, depth)
         sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
+    pooled = "pooled" in constructions
     if not is_paper(law) or not set(rules) <= set(NETWORK_RULES):
+        if pooled:
+            raise InputError("constructions must be blocks beside a law or mask rule, got pooled.")
         from ltjax.experiments.own.problems import own  # the way to jax
 
         return own(
             "network", sizes, last, layers, epsilons, blocks, law, rules, constructions, seed
         )
     config = Network(sizes=sizes, last=last, constructions=tuple(constructions), rules=tuple(rules))
-    checked, grid = config.check_target(layers), asked_grid(blocks, epsilons)
-    if blocks is None:
+    given, other = (widths, blocks) if pooled else (blocks, widths)
+    if other is not None:
+        named = ("widths", "blocks") if pooled else ("blocks", "widths")
+        raise InputError(
+            "{} must be given in place of {} {} pooled among the constructions, got {}.".format(
+                *named, "with" if pooled else "without", ", ".join(map(str, other))
+            )
+        )
+    checked, grid = config.check_target(layers), asked_grid(given, epsilons)
+    if given is None:
         grid = Grid(widths=_rising(config, layers, grid.epsilons), epsilons=grid.epsilons)
     return Problem(config=config, target=checked, grid=grid, seed=seed, experiment="network")
 
 
 def _rising(config: Network, layers, epsilons) -> tuple[int, ...]:
-    """Block sizes over which the curves rise, of the supremum by a pilot."""
-    proved = theory.default_block_sizes(layers, epsilons)
+    """Widths over which the curves rise, of the supremum by a pilot."""
+    units = dict.fromkeys(config.constructions, 1)
+    if config.of_layers:
+        units = {name: max(config.counts(name)) for name in config.constructions}
+        proved = theory.default_layer_widths(layers, epsilons, units)
+    else:
+        proved = theory.default_block_sizes(layers, epsilons)
     if not set(SUPREMA) & set(config.rules):
         return proved
-    found = pilot.rising(layers, config.last, config.constructions, epsilons, max(proved))
-    return found or proved
+    return pilot.rising(layers, config.last, units, epsilons, max(proved)) or proved
 
 
 def _layers(target, dim, hidden, depth) -> list[np.ndarray]:

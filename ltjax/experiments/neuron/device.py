@@ -74,8 +74,8 @@ def _trials(key, target, widths, config) -> Outcome:
             ticket = matching.repair(found["pooled"], target[None])
             bounds.append(_slot_rules(found["pooled"].error[0, :, 0]))
             bounds.append(_pooled_rules(target, ticket))
-            tickets.append(ticket.neuron)
-            errors.append(ticket.error)
+            tickets.append(ticket.neuron[:, 0])
+            errors.append(ticket.error[:, 0])
         lower, upper = (
             jnp.stack([x for x, keep in zip(jnp.concatenate(rules), counted, strict=True) if keep])
             for rules in zip(*bounds, strict=True)
@@ -127,7 +127,7 @@ def _ticket_rules(target, error):
 
 def _pooled_rules(target, ticket):
     """`least` bounds a bottleneck below, the ticket in hand above; l2 and sup are the ticket's."""
-    lower, upper = _ticket_rules(target, ticket.error)
+    lower, upper = _ticket_rules(target, ticket.error[:, 0])
     dim = len(target)
     least, _ = _widened(_box_scales(dim) * ticket.least[None], dim)
     return jnp.concatenate([least, lower[2:]]), upper

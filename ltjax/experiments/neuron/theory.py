@@ -5,8 +5,8 @@ A bound that is no formula follows from an inclusion of events:
     blocks/sup   >= blocks/l2: the supremum of |v - w.x| is at most the l2 value.
     shared/l2    >= shared/tight, since l2 <= sqrt(d) max; and >= blocks/l2, since no slot is worse
                  off with more candidates.
-    pooled/*     between blocks and shared: the blocks' choice is a matching, and no matching beats
-                 every slot's nearest candidate.
+    pooled/*     shared less P(every slot is met, and there is no matching), which is bounded from
+                 both sides (`theory.hall`); and >= blocks, whose choice is a matching.
 
 pooled/l2 and pooled/sup have none: a ticket repaired in one pass need not be the best, so that
 nothing is proved of it.
@@ -29,6 +29,7 @@ from ltjax.theory.prediction import (
     as_text,
     box_rules,
     kind_of,
+    pooled_bounds,
     predictions,
     shared_bounds,
     stack,
@@ -79,7 +80,7 @@ def needed_widths(
         if family == "shared":
             return f"{theory.shared_width(target, eta, delta)}", sharp
         low, high = theory.pooled_width(target, eta, delta)
-        return f"{low} to {high}", sharp
+        return f"{low}" if low == high else f"{low} to {high}", sharp
     except TooWideError:
         return f"over {MAX_WIDTH}", sharp
 
@@ -133,9 +134,13 @@ def _pooled_curves(problem: Problem[Neuron], blocks: Curves) -> Curves:
     target, ks = np.asarray(problem.target), np.asarray(problem.grid.widths)
     curves: Curves = {}
     for rule, etas in _etas(problem).items():
-        lower, upper = stack([shared_bounds(target, eta, ks) for eta in etas])
-        curves[f"shared/{rule}"] = kind_of(lower, upper), lower, upper
-        curves[f"pooled/{rule}"] = "bracket", blocks[f"blocks/{rule}"][1], upper
+        shared = [shared_bounds(target, eta, ks) for eta in etas]
+        pooled = [
+            pooled_bounds(target, eta, ks, one) for eta, one in zip(etas, shared, strict=True)
+        ]
+        for family, bounds in (("shared", shared), ("pooled", pooled)):
+            lower, upper = stack(bounds)
+            curves[f"{family}/{rule}"] = kind_of(lower, upper), lower, upper
     if "l2" in problem.config.rules:
         l2 = np.maximum(curves["shared/tight"][1], blocks["blocks/l2"][1])
         curves["shared/l2"] = "lower", l2, np.ones_like(l2)
