@@ -191,9 +191,8 @@ class _Gates:
         self.own, self.known = np.zeros(given.shape, bool), np.zeros(given.shape, bool)
         self.mask = np.ones((nets.u.shape[1], len(sign)))
         self.bound = np.broadcast_to(bound, len(sign))
-        for layer, b, a in self.downwards():
-            convex = np.maximum(-a, 0.0) <= np.maximum(b, 0.0)
-            self.own[layer] = convex & ((a >= 0.0) | (b >= 0.0))
+        for _ in self.downwards(choosing=True):
+            pass
 
     def __len__(self):
         return len(self.sign)
@@ -214,15 +213,21 @@ class _Gates:
             setattr(other, name, np.concatenate([getattr(part, name) for part in parts], axis=-1))
         return other
 
-    def downwards(self, theta=None) -> Iterator:
-        """Layers of neurons with their B and A, [n, _]: from the last hidden layer to the first."""
+    def downwards(self, theta=None, choosing=False) -> Iterator:
+        """From the last hidden layer to the first: where it is, B and A, and what `linear` says.
+
+        choosing: which gates are given is chosen on the way.
+        """
         nets = self.nets
         b, a = (x[:, None] * self.sign for x in (nets.of_g[-1], nets.of_f[-1]))
         for number in reversed(range(len(nets.at))):
             layer = nets.at[number]
-            yield layer, b, a
+            if choosing:
+                convex = np.maximum(-a, 0.0) <= np.maximum(b, 0.0)
+                self.own[layer] = convex & ((a >= 0.0) | (b >= 0.0))
+            on_g, on_f, slab = self.linear(layer, b, a, theta)
+            yield layer, (b, a), (on_g, on_f, slab)
             if number > 0:
-                on_g, on_f, _ = self.linear(layer, b, a, theta)
                 b, a = nets.of_g[number - 1].T @ on_g, -nets.of_f[number - 1].T @ on_f
 
     def linear(self, layer, b, a, theta=None):
@@ -240,8 +245,9 @@ class _Gates:
     def q(self, theta=None):
         """q of every column, [2 d, _], as it stands or with another theta."""
         nets, slabs = self.nets, np.empty(self.given.shape)
-        for layer, b, a in self.downwards(theta):
-            on_g, on_f, slabs[layer] = self.linear(layer, b, a, theta)
+        for layer, _, linear in self.downwards(theta):
+            slabs[layer] = linear[2]
+        on_g, on_f, _ = linear
         return (nets.v.T @ on_g + nets.u.T @ on_f + self.beside(slabs)) * self.mask
 
     def beside(self, slabs):
@@ -249,11 +255,10 @@ class _Gates:
         up = self.own == (self.given > 0.0)
         return self.nets.up.T @ (slabs * up) + self.nets.down.T @ (slabs * ~up)
 
-    def swept(self, sweeps, means):
+    def swept(self, q, sweeps, means):
         """Better theta and multipliers, one after the other, in place, and means; their q_+."""
-        q = self.q()
         for _ in range(sweeps):
-            coefficients = [(b, a) for _, b, a in self.downwards()][::-1]
+            coefficients = [both for _, both, _ in self.downwards()][::-1]
             f, g = (x[:, :, None] for x in (self.nets.u, self.nets.v))
             for number, layer in enumerate(self.nets.at):
                 before = [x.copy() for x in (self.theta, self.mu, self.nu)]
@@ -266,7 +271,7 @@ class _Gates:
                     q = self.kept(before, norm)
                 if number + 1 < len(self.nets.at):
                     f, g = self.upwards(number, kappa, f, g)
-        q = np.maximum(self.mixed(self.q(), means), 0.0)
+        q = np.maximum(self.mixed(self.q() if sweeps else q, means), 0.0)
         added = self.nets.sizes[:-1].T @ (self.mu + self.nu)
         self.bound = np.fmin(self.bound, _outwards(_norm(q), self.nets, added))
         return q
@@ -323,11 +328,7 @@ class _Gates:
         """Means of q with those of the best y, again and again, as any mean of bounds is one."""
         for _ in range(means):
             more = self.q(self.theta_at(_unit(q))) - q
-            share = np.zeros(len(self))
-            for _ in range(2):
-                share = np.clip(share + _least(q + share * more, more, SMALLEST), 0.0, 1.0)
-            new = q + share * more
-            q = np.where(_norm(new) < _norm(q), new, q)
+            q = q + _share(q, more) * more
         return q
 
     def theta_at(self, y):
@@ -356,7 +357,7 @@ class _Gates:
         slab, below, kappas = (np.zeros(self.given.shape) for _ in range(3))
         # Where theta would go, kappa may be negative, though it is not yet.
         for theta in (self.theta_at(y), self.theta):
-            for layer, b, a in self.downwards(theta):
+            for layer, (b, a), _ in self.downwards(theta):
                 kappas[layer] = kappa = np.where(self.own[layer], a, -b)
                 slab[layer] = np.maximum(slab[layer], -kappa)
                 below[layer] = kappa * (np.maximum(other[layer], 0.0) - theta[layer] * other[layer])
@@ -405,6 +406,14 @@ def _least(q, row, least):
     active = row * (q > 0.0)
     slope = np.einsum("jr,jr->r", active, q)
     return -slope / np.maximum(np.einsum("jr,jr->r", active, active), least)
+
+
+def _share(q, more):
+    """How much of a step lessens the norm of q_+, from 0 to 1; 0 where none does: [_]."""
+    share = np.zeros(q.shape[1])
+    for _ in range(2):
+        share = np.clip(share + _least(q + share * more, more, SMALLEST), 0.0, 1.0)
+    return np.where(_norm(q + share * more) < _norm(q), share, 0.0)
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
@@ -466,7 +475,8 @@ class _Found:
 
     def narrowed(self, gates, sweeps, means):
         """Choices after some sweeps and means, without those that are done with."""
-        start, q = gates.q(), gates.swept(sweeps, means)
+        start = gates.q()
+        q = gates.swept(start, sweeps, means)
         self.look(gates, q, start)
         return gates.chosen(self.above(gates.bound))
 
@@ -517,8 +527,10 @@ class _Root:
         first, off = nets.at[0], np.zeros((len(nets.u), len(sign)))
         gates = _Gates(nets, sign, np.concatenate([off, upper]))
         slabs = np.empty(gates.given.shape)
-        for layer, b, a in gates.downwards():
-            slabs[layer] = gates.linear(layer, b, a)[2]
+        layers = list(gates.downwards())
+        for layer, _, linear in layers:
+            slabs[layer] = linear[2]
+        _, (b, a), _ = layers[-1]
         self.base = gates.beside(slabs)
         self.pieces = b[:, None] * nets.v[..., None] - a[:, None] * nets.u[..., None]
         if np.any(slabs[first]):  # a gate that is on takes the other slab
@@ -558,8 +570,4 @@ class _Root:
         opened = np.where(own, u @ y, v @ y) > 0.0
         steps = (opened - given[known]) * self.kappa[known][:, whose]
         more = plain - u.T @ (steps * own) - v.T @ (steps * ~own) - q
-        share = np.zeros(len(whose))
-        for _ in range(2):
-            best = share + _least(q + rest + share * more, more, SMALLEST)
-            share = np.clip(best, 0.0, 1.0)
-        return np.where(_norm(q + rest + share * more) < _norm(q + rest), q + share * more, q)
+        return q + _share(q + rest, more) * more
