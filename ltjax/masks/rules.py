@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.masks import subsets
+from ltjax.masks import local_search
 from ltjax.weights import laws
 
 
@@ -75,4 +75,4 @@ def nearest(products, target):
 @mask_rule
 def flips(products, target):
     """One or two neurons kept or dropped at a time, downhill, until none would gain."""
-    return subsets.flipped(jnp.where(jnp.isfinite(products), products, 0.0), target)
+    return local_search.flipped(jnp.where(jnp.isfinite(products), products, 0.0), target)
