@@ -34,6 +34,7 @@ class NeuronCurve:
       ltjax curve neuron --dim 8 --out runs/neuron.jsonl --figure runs/neuron.svg
       ltjax curve neuron --target weights.npy --constructions pooled --criterion sup
       ltjax curve neuron --law gaussian --rule nearest flips
+      ltjax curve neuron --rule subset
     """
 
     dim: Dim = None

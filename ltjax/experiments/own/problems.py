@@ -31,7 +31,8 @@ def own(
         of: neuron or network.
         target: weights of a neuron, or matrices of a network, within the hypotheses.
         widths: neurons k of a neuron, block sizes m of a network; by default twelve, rising from
-            4 to 256 neurons a slot: those where exact curves rise would be a prediction.
+            4 to 256 neurons a slot, or to 64 where `subset` is the only mask rule and needs no
+            more: those where exact curves rise would be a prediction.
         law: of all random weights; U[-1, 1] by default.
         rules: mask rules and error measures, in one list; `nearest` where no mask rule is among
             them, and all measures where no measure is.
@@ -47,7 +48,8 @@ def own(
     chosen = _law(law)
     grid = asked_grid(widths, epsilons)
     if widths is None:
-        blocks = np.unique(np.geomspace(4, 256, 12).round().astype(int))
+        most = 64 if masks == (mask_rules.subset,) else 256
+        blocks = np.unique(np.geomspace(4, most, 12).round().astype(int))
         rising = tuple((blocks * (sizes[0] if of == "neuron" else 1)).tolist())
         grid = Grid(widths=rising, epsilons=grid.epsilons)
     config = Own(
