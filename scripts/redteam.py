@@ -74,6 +74,7 @@ HONEST = (
     ((2, 2), "linear", "blocks", 15),
     ((2, 2, 1), "linear", "separate", 15),
     ((2, 2), "linear", "pooled", 63),
+    ((2, 2, 1), "linear", "blocks", 15, "subset"),
 )
 WITH_NORM = ("relaxation", "tree", "gap", "printed")
 SIZES = [*COMPILED, (1, 1), (2, 2), (3, 1), (5, 3), (1, 3, 2), (2, 4, 1), (2, 3, 3, 2),

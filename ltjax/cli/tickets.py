@@ -70,11 +70,13 @@ class Make:
     """Prune a random network to yours, and certify the error over the whole unit ball.
 
     The ticket holds a seed and the positions kept, not one weight. Block sizes are those for which
-    theory promises success. Exit code 1 where the ticket is not certified.
+    theory promises success, or by rule subset the least that is certified. Exit code 1 where the
+    ticket is not certified.
 
     Try:
       ltjax ticket mynet.npz --epsilon 0.1 --seed 3 --out ticket.npz
       ltjax ticket mynet.npz --epsilon 0.1 --narrow --out ticket.npz
+      ltjax ticket mynet.npz --epsilon 0.1 --rule subset --out ticket.npz
     """
 
     network: Positional[Annotated[File, arg(help=NETWORK)]]
@@ -82,7 +84,9 @@ class Make:
     epsilon: Annotated[
         float, arg(help="Error allowed over the unit ball, in the L2 norm of the outputs.")
     ] = 0.1
-    delta: Annotated[float, arg(help="Failure probability that the block sizes allow for.")] = 0.05
+    delta: Annotated[
+        float, arg(help="Failure probability that the block sizes allow for, by rule nearest.")
+    ] = 0.05
     seed: Annotated[int, arg(help="Of the random network, 0 to 2^32 - 1.")] = 0
     last: Annotated[
         Literal["linear", "relu"], arg(help="What the last layer of the network ends with.")
@@ -95,9 +99,20 @@ class Make:
             help_behavior_hint="",
         ),
     ] = None
+    rule: Annotated[
+        Literal["nearest", "subset"],
+        arg(
+            help="Meet a weight by the nearest product, or by the nearest sum of several products: "
+            "in blocks, hundreds of times narrower, with several times as many weights kept."
+        ),
+    ] = "nearest"
     max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
     narrow: Annotated[
-        Flag, arg(help="Halve the random network as often as the ticket is still certified.")
+        Flag,
+        arg(
+            help="Halve the random network as often as the ticket is still certified; by rule "
+            "nearest."
+        ),
     ] = False
     as_it_is: Annotated[
         Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
@@ -125,6 +140,7 @@ class Make:
             delta=self.delta,
             seed=self.seed,
             construction=self.construction,
+            rule=self.rule,
             max_width=self.max_width,
             rescaling=not self.as_it_is,
             narrow=self.narrow,

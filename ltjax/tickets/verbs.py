@@ -25,6 +25,7 @@ def prune(
     delta: float = 0.05,
     seed: int = 0,
     construction: str | None = None,
+    rule: str = "nearest",
     narrow: bool = False,
     max_width: int = pruning.DEFAULT_MAX_WIDTH,
 ) -> Ticket:
@@ -35,12 +36,16 @@ def prune(
         epsilon: error allowed over the unit ball, in the L2 norm of the outputs.
         out: file to write the ticket to, .npz.
         last: linear or relu, what the last layer ends with.
-        delta: failure probability that the block sizes allow for.
+        delta: failure probability that the block sizes allow for; by rule nearest.
         seed: of the random network.
         construction: blocks (of neurons for each input of a layer), separate (for each weight) or
             pooled (one for the whole layer); by default pooled or blocks, whichever takes fewer
-            hidden neurons.
-        narrow: whether to halve the random network as often as the ticket is still certified.
+            hidden neurons, and blocks by rule subset.
+        rule: nearest, for the product nearest to each weight, in blocks of the size that theory
+            asks for; or subset, for the nearest sum of several products, in the smallest blocks
+            that are certified.
+        narrow: whether to halve the random network as often as the ticket is still certified; by
+            rule nearest.
         max_width: hidden neurons that a random layer may have.
 
     Returns:
@@ -55,6 +60,7 @@ def prune(
         delta=delta,
         seed=seed,
         construction=construction,
+        rule=rule,
         narrow=narrow,
         max_width=max_width,
     )

@@ -95,6 +95,31 @@ def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
     assert verifying.bracket(archive.Ticket(**vars(narrow) | halved), layers, False)[1] > 0.5
 
 
+def test_a_ticket_of_subset_sums_is_made_and_verified(here, capfd):
+    make = ["ticket", "net.npz", "--epsilon", "0.2", "--rule", "subset", "--out", "subset.npz"]
+    assert call(*make) == 0
+    made, told = said(capfd)
+    assert told == ""
+    assert made["verdict"] == "HOLDS"
+    assert made["random network"] == "seed 0, blocks, subset sums"
+    ticket, layers = archive.read("subset.npz"), [a for _, a in np.load("net.npz").items()]
+    assert archive.to_bytes(pruning.prune(layers, epsilon=0.2, rule="subset")) == (
+        archive.to_bytes(ticket)
+    )
+    assert made["layer 1"] == f"3 -> {3 * ticket.blocks[0]} -> 4, block size {ticket.blocks[0]}"
+    assert int(made["active weights"]) <= int(made["active weights, at most"])
+    assert call("verify", "subset.npz", "net.npz") == 0
+    again, told = said(capfd)
+    del made["ticket"]
+    assert (again, told) == (made, "")
+    # A first layer that keeps nothing is another network.
+    nothing = np.full_like(ticket.ranks[0], -1)
+    forged = archive.Ticket(**vars(ticket) | {"ranks": (nothing, *ticket.ranks[1:])})
+    Path("forged.npz").write_bytes(archive.to_bytes(forged))
+    assert call("verify", "forged.npz", "net.npz") == 1
+    assert said(capfd)[0]["verdict"] == "REFUTED"
+
+
 def test_a_ticket_of_another_network_is_false(here, capfd):
     assert call(*MAKE) == 0
     said(capfd)
@@ -134,6 +159,12 @@ def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capf
         ([*MAKE, "--max-width", "100"], r"max-width must be at least \d+ for epsilon 0.5"),
         ([*MAKE, "--as-it-is"], "homogeneous: divide the layer and epsilon by"),
         ([*MAKE, "--last", "tanh"], "tanh"),
+        ([*MAKE, "--rule", "subset", "--narrow"], "narrow must be left out by rule subset"),
+        (
+            [*MAKE, "--rule", "subset", "--construction", "separate"],
+            "construction must be blocks by rule subset, got separate",
+        ),
+        ([*MAKE, "--rule", "subset", "--max-width", "9"], r"epsilon must be at least .*, got 0\.5"),
         (["verify", "ticket.npz"], "verify"),
         (["verify", "missing.npz", "net.npz"], "missing.npz"),
         (["verify", "net.npz", "net.npz"], "net.npz"),
