@@ -47,8 +47,8 @@ def cost(function, *arrays):
 
 
 def by_numpy(numbers, target):
-    """Errors of the nearest subset sums, one problem after the other; and the seconds."""
-    begun, errors = time.process_time(), []
+    """Errors and masks of the nearest sums, one problem after the other; and the seconds."""
+    begun, found = time.process_time(), []
     for x, t in zip(numbers.T, target, strict=True):
         half = len(x) // 2
         lists = []
@@ -61,10 +61,9 @@ def by_numpy(numbers, target):
         ascending, wanted = lists[0][order], t - lists[1]
         above = np.searchsorted(ascending, wanted).clip(1, len(ascending) - 1)
         off = np.stack([ascending[above - 1] - wanted, ascending[above] - wanted])
-        at = np.unravel_index(np.argmin(np.abs(off)), off.shape)
-        errors.append(off[at])
-        order[above[at[1]] - 1 + at[0]] | at[1] << half  # the mask
-    return np.array(errors), time.process_time() - begun
+        beside, at = np.unravel_index(np.argmin(np.abs(off)), off.shape)
+        found.append((off[beside, at], order[above[at] - 1 + beside] | at << half))
+    return *np.array(found).T, time.process_time() - begun
 
 
 def by_long_integers(numbers):
@@ -93,7 +92,7 @@ def one_core(few):
     note = f"{every / spent[CANDIDATES]:.2f} times that of {CANDIDATES} alone, goal 2.5"
     yield f"every n to {CANDIDATES}", every, f"{note}; compiled in {compiling:.1f} s"
     some = min(count, 512)
-    errors, seconds = by_numpy(numbers[:, :some], target[:some])
+    errors, _, seconds = by_numpy(numbers[:, :some], target[:some])
     np.testing.assert_array_equal(np.abs(found.error[-1, :some]), np.abs(errors))
     loop = seconds / some * 1e6
     ratio = loop / spent[CANDIDATES]
