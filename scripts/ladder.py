@@ -27,7 +27,7 @@ from ltjax.system import devices, files
 FIGURES = Path(__file__).parent.parent / "figures"
 DIM, SIZES, DELTA, SEED = 8, (8, 8, 1), 0.05, 0
 EPSILONS = {"neuron": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01), "network": (0.5, 0.2, 0.1, 0.05, 0.02)}
-BLOCKS = {"neuron": (*range(10, 40, 2),), "network": (*range(8, 40, 2),)}
+BLOCKS = {"neuron": (*range(10, 50, 2),), "network": (*range(8, 44, 2),)}
 TARGET = np.full(DIM, DIM**-0.5)
 MOST = 4096  # neurons up to which a width is sought that no mask can do without
 CAPTION = (
@@ -165,7 +165,7 @@ def main(argv=None):
     parser.add_argument("--data", type=Path, default=FIGURES / "data", help="folder of records")
     parser.add_argument("--figure", type=Path, default=FIGURES / "ladder.svg")
     args = parser.parse_args(argv)
-    args.trials = {name: args.trials or n for name, n in {"neuron": 2000, "network": 500}.items()}
+    args.trials = {name: args.trials or n for name, n in {"neuron": 1000, "network": 400}.items()}
     devices.use_cores()
     panels, series = [], []
     for name, panel in {"neuron": neuron_panel(), "network": network_panel()}.items():
