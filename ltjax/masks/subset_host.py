@@ -18,8 +18,8 @@ def nearest(numbers, target: int) -> tuple[int, int]:
     """
     half = len(numbers) // 2
     # Of equal sums the first is kept: that of the lowest mask.
-    left, left_mask = np.unique(_sums(numbers[: 2 * half : 2]), return_index=True)
-    right, right_mask = np.unique(_sums(numbers[1 : 2 * half : 2]), return_index=True)
+    left, left_mask = np.unique(sums(numbers[: 2 * half : 2]), return_index=True)
+    right, right_mask = np.unique(sums(numbers[1 : 2 * half : 2]), return_index=True)
     found = []
     for last in ((), (2 * half,)) if len(numbers) % 2 else ((),):
         wanted = target - sum(int(numbers[i]) for i in last) - right
@@ -46,21 +46,21 @@ def twice_cover_radius(numbers, half_width: int) -> int:
     Args:
         numbers: int64 [n], n <= CAN_COVER; sums of sizes with the half width below 2^61.
     """
-    sums = np.unique(_sums(numbers))
-    low, high = sums[:-1], sums[1:]
+    every = np.unique(sums(numbers))
+    low, high = every[:-1], every[1:]
     # The worst point of a gap: its middle, or the end of the interval next to that.
     worst = np.clip(low + high, -2 * half_width, 2 * half_width)
     off = np.minimum(worst - 2 * low, 2 * high - worst)
-    ends = [2 * (sums[0] + half_width), 2 * (half_width - sums[-1])]
+    ends = [2 * (every[0] + half_width), 2 * (half_width - every[-1])]
     return int(np.concatenate([off, ends]).max(initial=0))
 
 
-def _sums(numbers) -> np.ndarray:
+def sums(numbers) -> np.ndarray:
     """All subset sums in the order of their masks: int64 [2^n]."""
-    sums = np.zeros(1, np.int64)
+    found = np.zeros(1, np.int64)
     for number in numbers:
-        sums = np.concatenate([sums, sums + np.int64(number)])
-    return sums
+        found = np.concatenate([found, found + np.int64(number)])
+    return found
 
 
 def _bits(mask) -> list[int]:

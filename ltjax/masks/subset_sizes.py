@@ -5,6 +5,7 @@ the others: one pass over all 2^n subsets, without a list to sort. That is what 
 best served by; sorted lists by size would take n + 1 merges of each half.
 """
 
+from functools import reduce
 from itertools import pairwise
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from ltjax.masks.batching import side_by_side
 from ltjax.masks.subset_sums import LANES, NEVER, Found, order
 
-FIRST = 8  # numbers of which the sums are held in the cache
+FIRST = 6  # numbers of which all sums are in one loop body
 
 
 def nearest_by_size(numbers, target) -> Found:
@@ -41,7 +42,7 @@ def _nearest_by_size(numbers, target):
     def step(best, other):
         chosen, sums, taken = other
         distance = order(first + (sums - target)[None])
-        least = [jnp.min(distance[a:b], axis=0) for a, b in pairwise(ends)]
+        least = [reduce(jnp.minimum, distance[a:b]) for a, b in pairwise(ends)]
         return _better(best, jnp.stack(least), chosen, taken), None
 
     others = np.arange(2 ** (n - count), dtype=np.int32)

@@ -8,7 +8,7 @@ import pytest
 from ltjax.masks import reachable, subset_host
 
 # Half widths beside the ends of words, and numbers that reach far beyond the interval or hardly.
-CASES = [(1, 3, 6), (5, 100, 9), (32, 31, 12), (33, 32, 12), (100, 40, 12), (500, 4000, 11)]
+CASES = [(1, 3, 6), (5, 100, 9), (32, 31, 12), (33, 32, 12), (500, 4000, 11)]
 
 
 def radii(numbers, half_width, largest):
