@@ -66,7 +66,7 @@ def settle(problem: Problem[Subset], trials, lower, upper):
 def nearest(event: str, config: Subset, numbers, target: int, units: int) -> float:
     """The least error in units: by the merged sums of two halves where these decide."""
     if event == "target":
-        return abs(subset_host.nearest(numbers, target)[0])
+        return float(abs(subset_host.nearest(numbers, target)[0]))
     return listed(event, config, numbers, target, units)
 
 
@@ -84,10 +84,10 @@ def listed(event: str, config: Subset, numbers, target: int, units: int) -> floa
     subsets = np.arange(2 ** len(numbers))
     costs, sizes = np.abs(every_subset.sums(numbers, subsets) - target), every_subset.sizes(subsets)
     if event == "size":
-        return min(costs[sizes == config.kept].tolist(), default=np.inf)
+        return float(min(costs[sizes == config.kept], default=np.inf))
     if event == "moved":
         return float(np.maximum(costs - sizes * (config.moved * units), 0.0).min())
-    return int(costs.min())
+    return float(costs.min())
 
 
 def _cover(config: Subset, numbers, units: int) -> float:
@@ -95,7 +95,7 @@ def _cover(config: Subset, numbers, units: int) -> float:
     if len(numbers) > subset_host.CAN_COVER:
         return np.nan
     twice = subset_host.twice_cover_radius(numbers, round(config.span * units))
-    return twice / 2 if units == UNITS else twice // 2
+    return twice / 2 if units == UNITS else float(twice // 2)
 
 
 def bracket(
