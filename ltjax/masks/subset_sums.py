@@ -28,10 +28,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.errors import InputError
 from ltjax.masks.batching import side_by_side
 
 MOST = 31  # numbers of a problem: their subsets are bits of one word
-LANES = 64  # problems at once: their lists stay in the cache of a core up to n = 24 or so
+LANES = 64  # problems at once; half or twice as many cost a fifth more, or above
 NEVER = np.int32(2**31 - 1)  # above every distance
 
 
@@ -53,6 +54,9 @@ def nearest(numbers, target) -> Found:
         numbers: int32 [n, problem], n <= MOST; sums of sizes with the target's below 2^29. Under
             `vmap` every problem is still one lane.
         target: int32 [problem].
+
+    Raises:
+        InputError: there are more numbers than a mask has bits for.
     """
     return _nearest(numbers, target)
 
@@ -79,6 +83,8 @@ def _nearest_of_prefixes(numbers, target):
 
 def _pairs(numbers, target, from_half):
     """What the first 2 h numbers give, and the first 2 h + 1, for h from `from_half` on."""
+    if len(numbers) > MOST:
+        raise InputError(f"numbers must be {MOST} at most, got {len(numbers)}.")
     in_order = by_mask = jnp.zeros((1, 2, numbers.shape[1]), jnp.int32)
     for half in range(len(numbers) // 2 + 1):
         if half:

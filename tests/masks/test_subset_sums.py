@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.errors import InputError
 from ltjax.masks import batching, subset_host, subset_sums
 from ltjax.masks.subset_sums import Found
 
@@ -195,6 +196,12 @@ def test_float32_would_not_do():
     best = np.argmin(np.abs(sums - target.astype(np.float32)), axis=0)
     claimed = Found(sums[best, range(50)].astype(np.int64) - target, best.astype(np.uint32))
     assert faults(numbers, target, claimed).any()
+
+
+@pytest.mark.parametrize("search", [subset_sums.nearest, subset_sums.nearest_of_prefixes])
+def test_more_numbers_than_a_mask_has_bits_for_are_refused(search):
+    with pytest.raises(InputError, match="numbers must be 31 at most, got 32"):
+        search(jnp.zeros((32, 1), jnp.int32), jnp.zeros(1, jnp.int32))
 
 
 @pytest.mark.parametrize("length", [1, 2, 4, 8, 64])
