@@ -102,8 +102,8 @@ class Make:
     rule: Annotated[
         Literal["nearest", "subset"],
         arg(
-            help="Meet a weight by the nearest product, or by the nearest sum of several products: "
-            "in blocks, hundreds of times narrower, with several times as many weights kept."
+            help="Meet a weight by the nearest product, or by the nearest sum of several products "
+            "of a block: a narrower network, of which several times as many weights are kept."
         ),
     ] = "nearest"
     max_width: Annotated[int, arg(help="Hidden neurons that a random layer may have.")] = 2**24
