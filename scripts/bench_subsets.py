@@ -12,6 +12,7 @@ integers of Python. Both find the same, which is checked.
 
 import argparse
 import multiprocessing
+import os
 import time
 from functools import partial
 
@@ -125,13 +126,16 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true")
     few = 32 if parser.parse_args(argv).quick else 1
     print(f"microseconds a problem, one core, jax {jax.__version__}")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})  # before jax starts its threads
     for name, microseconds, note in one_core(few):
         print(f"{name:<36} {microseconds:10.2f}   {note}".rstrip(), flush=True)
-    # In a process of its own: jax has its devices as it starts.
+    os.sched_setaffinity(0, cores)
+    # In a process of its own, as jax has started here.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        cores, count, wall, spent = pool.apply(published, (few,))
+        used, count, wall, spent = pool.apply(published, (few,))
     print(
-        f"{count:,} optima of {CANDIDATES} on {cores} cores: {wall:.1f} s with compiling, "
+        f"{count:,} optima of {CANDIDATES} on {used} cores: {wall:.1f} s with compiling, "
         f"{spent:.1f} s of processor time, goal {SECONDS:g} s"
     )
 
