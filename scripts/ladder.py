@@ -29,13 +29,14 @@ DIM, SIZES, DELTA, SEED = 8, (8, 8, 1), 0.05, 0
 EPSILONS = {"neuron": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01), "network": (0.5, 0.2, 0.1, 0.05, 0.02)}
 BLOCKS = {"neuron": (*range(10, 50, 2),), "network": (*range(8, 44, 2),)}
 TARGET = np.full(DIM, DIM**-0.5)
-MOST = 4096  # neurons up to which a width is sought that no mask can do without
+MOST = 64  # neurons up to which it is known how often a target is out of reach
 CAPTION = (
     f"Hidden neurons (of a layer, where there are several) for success {1 - DELTA:g}. Targets have "
     "weights all of one size. Nearest product: with the proof's tolerance, exact. One pool: with "
     "the tolerance that suffices, by Hall's theorem. Subset sums: blocks, the best subset of each, "
-    "judged by the supremum over the ball. Bounds: at some unit vector the target is larger than "
-    "epsilon above all that masks of so few neurons can give."
+    "judged by the supremum over the ball. Bounds: with fewer neurons the target is too often "
+    "more than epsilon above all that a mask can give, at some unit vector; or, of a random "
+    "target, masks of blocks are too few, a bit a neuron."
 )
 
 
@@ -53,7 +54,8 @@ class Panel(NamedTuple):
 
 def least(chance):
     """The least width at which an upper bound on success, a function of widths, is 1 - DELTA."""
-    return int(np.argmax(chance(np.arange(1, MOST)) >= 1.0 - DELTA)) + 1
+    widths = np.arange(1, MOST + 1)
+    return int(widths[chance(widths) >= 1.0 - DELTA][0])
 
 
 def neuron_in_reach(epsilon, blocks):
@@ -68,6 +70,11 @@ def neuron_in_reach(epsilon, blocks):
         return None
     there = lambda k: 1.0 - theory.out_of_reach("side", k, short)
     return DIM * least(lambda m: there(m) ** DIM) if blocks else least(there)
+
+
+def counted(epsilon):
+    """The fewest neurons of blocks whose masks, a bit each, can serve a random relu(w.x)."""
+    return int(theory.least_bits(DIM, 2.0 * epsilon, DELTA)) or None
 
 
 def network_in_reach(epsilon, blocks):
@@ -112,6 +119,7 @@ def neuron_panel():
             ),
             "one pool": ("exact", lambda e: theory.pooled_width(TARGET, eta("tight", e), DELTA)[1]),
             **lowered(neuron_in_reach),
+            "a random target": ("bound", counted),
         },
     )
 

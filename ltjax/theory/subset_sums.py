@@ -40,10 +40,11 @@ from ltjax.theory.product import Numbers
 
 LAWS = ("uniform", "product", "side", "gaussian", "hyperbolic", "integer")
 MAX_CANDIDATES = 31  # to which the Gauss rules are exact
+MAX_REACH = 64  # of products, whose reach is a closed form
 # Relative errors: of first moments, of second ones, and of reach.
 FIRST = {"uniform": 1e-11, "product": 1e-6, "gaussian": 1e-9, "integer": 1e-12}
 SECOND = {"uniform": 1e-9, "product": 1e-5}
-REACH = 1e-10
+REACH = 1e-12
 MOST_PAIRED = 16  # candidates whose second moments are taken: what bounds them, bounds more
 # Random targets come in parts, each with its own bound from the means over its nodes: parts whose
 # ends have this ratio, beyond 2 eps. Second moments have few nodes, and these relative errors.
@@ -102,17 +103,18 @@ def dawson_sankoff(first: Numbers, second: Numbers) -> np.ndarray:
 
 
 def out_of_reach(law: str, ns: Numbers, c: float) -> np.ndarray:
-    """R_n(c) = P(sum max(X, 0) < c): [*ns]. All terms are positive: relative errors of 1e-10.
+    """R_n(c) = P(sum max(X, 0) < c): [*ns]. All terms are positive: relative errors of 1e-12.
 
     At least so often no subset sums to a target t = c + eps to within eps.
 
     Args:
         law: uniform, product or side.
-        ns: as for `first_moment`.
+        ns: as for `first_moment`; of products to 64.
         c: any real for uniform, at most 1 for products.
     """
-    ns = _check(law, ns, c, 0.0)
-    one, n = _of_known(law), _most(ns)
+    one = _of_known(law)
+    ns = _check(law, ns, c, 0.0, most=MAX_REACH if one == "product" else MAX_CANDIDATES)
+    n = _most(ns)
     if one == "product" and c > 1.0:
         raise InputError(f"c must be at most 1 for products, got {c:g}.")
     return _mix(law, _binomial(n) @ _reach(one, n, c), ns)
@@ -282,20 +284,18 @@ def _reach(law, n, c):
 def _log_polynomials(n):
     """P(sum of k |A W| < c) = c^k p_k(-ln c) for c <= 1: coefficients of p_0, ..., p_n, a row each.
 
-    p_k(L) = int_0^1 (L - ln u) (1 - u)^(k-1) p_(k-1)(L - ln(1 - u)) du, of positive terms.
+    On [0, 1] the density -ln x has the Laplace transform (ln s + gamma) / s, and ln s is -d/da of
+    the inverse of s^-a, which is c^(a-1) / Gamma(a). At a = k + 1 what is derived i times is 1/k!
+    times the complete Bell polynomial of H_k and -(j-1)! zeta(j, k+1), j = 2, ..., i.
     """
-    u, w = between(np.array([0.0, 1.0]), crowded=True)
     rows = np.zeros((n + 1, n + 1))
-    rows[0, 0] = 1.0
-    powers = np.arange(n + 1)
-    logs = (-np.log1p(-u))[:, None] ** powers
-    for k in range(1, n + 1):
-        at = w * (1.0 - u) ** (k - 1)
-        plain, tilted = at @ logs, (-at * np.log(u)) @ logs
-        for i in range(k):
-            share = special.comb(i, powers[: i + 1]) * rows[k - 1, i]
-            rows[k, i - powers[: i + 1]] += share * tilted[: i + 1]
-            rows[k, i + 1 - powers[: i + 1]] += share * plain[: i + 1]
+    for k in range(n + 1):
+        harmonic = np.sum(1.0 / np.arange(1, k + 1))
+        slopes = np.append(harmonic, -special.zeta(np.arange(2, max(k, 1) + 1), k + 1.0))
+        bell = np.append(1.0, np.zeros(k))  # over i!
+        for i in range(1, k + 1):
+            bell[i] = slopes[:i] @ bell[i - 1 :: -1][:i] / i
+        rows[k, k::-1] = bell / special.factorial(np.arange(k, -1, -1))
     return rows
 
 
@@ -334,13 +334,15 @@ def _integer_window(k, t, eps, largest):
 # Arguments and averages.
 
 
-def _check(law, ns, t, eps, largest=1) -> np.ndarray:
+def _check(law, ns, t, eps, largest=1, most=MAX_CANDIDATES) -> np.ndarray:
     """The numbers of candidates as an array, of arguments that are in range."""
     if law not in LAWS:
         raise InputError(f"law must be one of {', '.join(LAWS)}, got {law}.")
     ns = np.asarray(ns)
-    if ns.dtype.kind not in "iu" or np.any((ns < 0) | (ns > MAX_CANDIDATES)):
-        raise InputError(f"ns must be integers between 0 and {MAX_CANDIDATES}, got {ns.tolist()}.")
+    if ns.dtype.kind not in "iu":
+        raise InputError(f"ns must be integers, got {ns.dtype}.")
+    if np.any(off := (ns < 0) | (ns > most)):
+        raise InputError(f"ns must be between 0 and {most}, got {ns[off][0]}.")
     if t is not None and not math.isfinite(t):
         raise InputError(f"t must be finite, or None for a random one, got {t:g}.")
     if not 0.0 <= eps < math.inf:

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 from ltjax import theory
 from ltjax.counting import intervals
@@ -205,6 +206,16 @@ def test_reach_of_two_products_by_quadrature():
     for law, plus in (("product", 0.5), ("side", 0.25)):
         expected = (1 - plus) ** 2 + 2 * plus * (1 - plus) * one(c) + plus**2 * two
         np.testing.assert_allclose(theory.out_of_reach(law, 2, c), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("c", [0.05, 0.7, 1.0])
+def test_reach_of_each_number_of_products_follows_from_that_of_one_fewer(c):
+    below = lambda k, c: subset_sums._reach("product", subset_sums.MAX_REACH, c)[k]
+    assert below(0, c) == 1.0
+    for k in (1, 2, 5, 20, 40, subset_sums.MAX_REACH):
+        convolved = lambda x, k=k: -math.log(x) * below(k - 1, c - x)
+        expected, _ = integrate.quad(convolved, 0.0, c, epsabs=0.0, epsrel=1e-11)
+        np.testing.assert_allclose(below(k, c), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("law", LAWS)
