@@ -4,15 +4,15 @@ Failure is R_n(c) + P(miss, in reach), c = |t| - eps: what is out of reach is kn
 `subset_sums`), and most of a rare failure. The rest is drawn where it is: a target that is in reach
 is missed when the positive candidates barely come to it. With T = sum max(X, 0) and M(s) the mean
 of exp(-s max(X, 0)), draws of the density exp(-s T) / M(s)^n in the plain one have a mean of T near
-the target. Half of the draws are plain all the same, and
+the target. A quarter of the draws are plain all the same, and
 
-    P(miss, in reach) = E[1{miss, T >= c} / (1/2 + 1/2 exp(-s T) / M(s)^n)],
+    P(miss, in reach) = E[1{miss, T >= c} / (1/4 + 3/4 exp(-s T) / M(s)^n)],
 
-of values that are at most 2. A draw is kept with the chance exp(-s max(X, 0)), candidate by
+of values that are at most 4. A draw is kept with the chance exp(-s max(X, 0)), candidate by
 candidate: more than half of them. A miss is settled by all subsets, the sums of one half of the
 candidates sorted against what the others leave of the target.
 
-Sources: exponential tilting is Siegmund's (1976, Ann. Statist. 4), and the plain half of the draws
+Sources: exponential tilting is Siegmund's (1976, Ann. Statist. 4), and the plain part of the draws
 the defensive mixture of Hesterberg (1995, Technometrics 37); what is tilted is chosen here.
 """
 
@@ -27,7 +27,8 @@ from ltjax.theory.candidate_sums import between
 from ltjax.theory.partition import Odds
 from ltjax.theory.product import Numbers
 
-BEYOND = 2.0  # the mean of T is |t| + this many eps: what is missed in reach lies above |t| + eps
+PLAIN = 0.25  # of the draws
+BEYOND = 1.0  # the mean of T is |t| + this many eps: what is missed in reach lies a little above it
 
 
 def subset_tail(
@@ -69,19 +70,19 @@ def subset_tail(
 
 
 def _missed(law, n, t, eps, draws, rng):
-    """Values whose mean is P(miss, in reach), [draws], and what one more miss may add to them."""
+    """Values whose mean is P(miss, in reach), [draws], and what one more would be at the median."""
     mean = _transform(law)
     wanted = (t + BEYOND * eps) / max(n, 1)  # of max(X, 0)
     drop = lambda s: mean(s, 1) / mean(s, 0) - wanted
     tilt = 0.0 if drop(0.0) <= 0.0 else float(optimize.brentq(drop, 0.0, 1e6))
-    plain = rng.random(draws) < 0.5
+    plain = rng.random(draws) < PLAIN
     numbers = _draw(law, (draws, n), np.where(plain, 0.0, tilt), rng)
     total = np.sum(np.maximum(numbers, 0.0), axis=1)
-    density = 0.5 + 0.5 * np.exp(-tilt * total - n * math.log(mean(tilt, 0)))
+    density = PLAIN + (1.0 - PLAIN) * np.exp(-tilt * total - n * math.log(mean(tilt, 0)))
     reached = total >= t - eps
     missed = [bool(r) and not _hits(row, t, eps) for r, row in zip(reached, numbers, strict=True)]
     near = reached & ~plain
-    one = np.mean(1.0 / density[near]) if np.any(near) else 2.0
+    one = np.median(1.0 / density[near]) if np.any(near) else 1.0 / PLAIN
     return np.where(missed, 1.0 / density, 0.0), one
 
 
