@@ -1,4 +1,4 @@
-"""The script on slopes of subset sums: covers by bits are those by lists, and it runs at toy size."""
+"""The script on slopes of subset sums: covers by bits are those by lists, and a toy run prints."""
 
 from pathlib import Path
 
