@@ -28,7 +28,7 @@ from ltjax.theory.partition import Odds
 from ltjax.theory.product import Numbers
 
 PLAIN = 0.25  # of the draws
-BEYOND = 2.0  # the mean of T is |t| + this many eps: what is missed in reach lies above |t| + eps
+BEYOND = 1.0  # the mean of T is |t| + this many eps: what is missed in reach lies a little above it
 
 
 def subset_tail(
