@@ -27,7 +27,7 @@ from ltjax.system import devices, files
 FIGURES = Path(__file__).parent.parent / "figures"
 DIM, SIZES, DELTA, SEED = 8, (8, 8, 1), 0.05, 0
 EPSILONS = {"neuron": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01), "network": (0.5, 0.2, 0.1, 0.05, 0.02)}
-BLOCKS = {"neuron": (*range(10, 50, 2),), "network": (*range(8, 44, 2),)}
+BLOCKS = {"neuron": (*range(10, 50, 2),), "network": (*range(8, 56, 2),)}
 TARGET = np.full(DIM, DIM**-0.5)
 MOST = 64  # neurons up to which it is known how often a target is out of reach
 CAPTION = (
