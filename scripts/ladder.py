@@ -119,7 +119,7 @@ def neuron_panel():
             ),
             "one pool": ("exact", lambda e: theory.pooled_width(TARGET, eta("tight", e), DELTA)[1]),
             **lowered(neuron_in_reach),
-            "a random target": ("bound", counted),
+            "counting, a random target": ("bound", counted),
         },
     )
 

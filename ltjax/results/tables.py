@@ -139,7 +139,7 @@ def _bands(one: Series, name: str, seen: Estimate, curves: int) -> list[str]:
 def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> list[str]:
     """The answer: width for success 1 - delta, measured and predicted."""
     head = f"{one.tally.problem.config.width_label[:-2]} for success 1 - {decimals.exact(delta)}"
-    lines = [f"{head:<33}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
+    lines = [f"{head:<31}{'measured':>9}   {'interval':<17} {'exact':<16} {'asymptotic':<11} lemma"]
     problem, known = one.tally.problem, experiment(one.tally.problem.experiment).theory
     for name, seen in estimates.items():
         criterion = problem.criteria[one.tally.criterion(name)]
@@ -150,7 +150,7 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             promised = f"{one.lemma[epsilon]}" if epsilon in one.lemma else "-"
             lines.append(
-                f"  {name:<18}epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
+                f"  {name:<15} epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
                 f"{reach:<17} {exact:<16} {asymptotic:<11} {promised}"
             )
     return lines
