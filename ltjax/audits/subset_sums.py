@@ -145,7 +145,7 @@ CLAIMS = (
         full={"widths": [3, 4, 5, 6, 8, 12, 16], "trials": 200_000},
     ),
     Claim(
-        name="subset-integers",
+        name="subset-exact",
         where="Kumar and Natale 2025; Borgs, Chayes, Pittel 2001",
         statement="Random integers of -M, ..., M have subsets that sum exactly to every target of "
         "that size, with high probability, where log2(M) / n stays below 1.",

@@ -64,7 +64,7 @@ def tried(name, subject=None, seed=0, **size):
 def test_the_table_is_whole():
     asked = {"winning-ticket", "supermask", "informal", "formal", "active", "composition", "split"}
     asked |= {"two-layer", "mask", "formula", "probability", "width", "tolerance", "existence"}
-    asked |= {"subset-target", "subset-size", "subset-integers"}
+    asked |= {"subset-target", "subset-size", "subset-exact"}
     assert set(CLAIMS) == asked | {"matching", "subnetwork", "equivalence", "features"}
     for name, claim in CLAIMS.items():
         assert claim.name == name
@@ -187,7 +187,7 @@ FAULTS = {
             law, n, k, t, e / 2
         ),
     },
-    "subset-integers": {"twice as many": lambda M: 2 * subset_sums.fewest_integers(M)},
+    "subset-exact": {"twice as many": lambda M: 2 * subset_sums.fewest_integers(M)},
 }
 
 
@@ -379,7 +379,7 @@ MISSES = {
     "existence": existence_miss,
     "matching": matching_miss,
     "subnetwork": subnetwork_miss,
-    "subset-integers": integers_miss,
+    "subset-exact": integers_miss,
 }
 
 
