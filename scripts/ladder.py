@@ -11,6 +11,7 @@ and a finished one only draws.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import ltjax
 from ltjax import theory
 from ltjax.networks.pairs import forward
 from ltjax.networks.targets import worst_target
+from ltjax.problem.problem import Problem
 from ltjax.results import estimates, line_figure, success_figure, words
 from ltjax.results.estimates import Series
 from ltjax.system import devices, files
@@ -43,12 +45,12 @@ CAPTION = (
 class Panel(NamedTuple):
     """What is asked of one panel.
 
-    count: the problem of subset sums, for epsilons and block sizes.
+    problem: of subset sums, for epsilons and block sizes.
     derived: by label, the kind of line and the width for an epsilon; None where there is none.
     """
 
     title: str
-    count: object
+    problem: Callable[..., Problem]
     derived: dict
 
 
@@ -145,7 +147,7 @@ def network_panel():
 
 
 def count(name, panel, args):
-    problem = panel.count(EPSILONS[name], BLOCKS[name])
+    problem = panel.problem(EPSILONS[name], BLOCKS[name])
     tally = ltjax.run(problem, args.trials[name], args.data / f"ladder-{name}.jsonl")
     print(f"{name}: {tally.trials:,} trials in {tally.seconds:.1f} s")
     return Series(label=panel.title, tally=tally)

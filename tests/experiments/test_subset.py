@@ -67,6 +67,7 @@ def by_definition(numbers, event, target=0.3, span=0.4, kept=2, moved=0.015, ste
     return min(errors, default=np.inf)
 
 
+@pytest.mark.slow
 def test_brackets_hold_the_best_of_all_subsets():
     widths = (1, 2, 6)
     asked = subset(LAWS, (0.1,), widths, 0.3, span=0.4, kept=2, moved=0.015, largest=127, seed=SEED)
