@@ -21,6 +21,7 @@ UNNAMED = (
     "save as float32, which holds each of their numbers"
 )
 LONGEST_NAME = 60  # of an array, in a message
+MOST_BYTES = 2**31  # of a file that is read, packed or not
 OPENING = b'{"kind":"header","format":"'  # of every record, whatever its version
 
 
@@ -68,6 +69,10 @@ def read_bytes(path: FilePath, name: str) -> bytes:
     path = Path(path)
     try:
         check_regular(path)
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise InputError(
+                f"{name} must be at most {MOST_BYTES:,} bytes, got {size:,} in {path}."
+            )
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{name} cannot be read from {path}: {error.strerror}.") from None
@@ -95,6 +100,10 @@ def parse_arrays(data: bytes, path: FilePath, name: str) -> dict[str, np.ndarray
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             names = [member.removesuffix(".npy") for member in members.namelist()]
+            if (size := sum(member.file_size for member in members.infolist())) > MOST_BYTES:
+                raise InputError(
+                    f"{name} must be at most {MOST_BYTES:,} bytes unpacked, got {size:,} in {path}."
+                )
             arrays = {
                 one: _plain(members.read(member), name, one)
                 for one, member in zip(names, members.infolist(), strict=True)
