@@ -57,13 +57,17 @@ def mapped(
         product: given for [n + 1, *shape] and the weights; a sum of products.
     """
     values, size = product(x.values, weights), np.abs(weights)
-    terms = product((x.values != 0.0) + 0.0, (weights != 0.0) + 0.0)
-    rounded = (terms + 2.0) * (ULP * product(np.abs(x.values), size) + SUBNORMAL)
-    within = tuple(range(1, x.values.ndim))
-    picks = np.all(_is_exact(x.values), axis=within).reshape(-1, *[1] * (values.ndim - 1))
-    rounded[(terms == 0.0) | ((terms == 1.0) & picks)] = 0.0
-    if np.any(x.off):
-        rounded += product(x.off, size) * (1.0 + ULP * (2.0 + np.max(terms)))
+    rounded = np.zeros_like(values)
+    # With one 1 or -1 and zeros, no product is rounded and no sum has two terms.
+    rows = x.values.reshape(len(x.values), -1)
+    picks = np.all(_is_exact(rows), axis=1) & (np.count_nonzero(rows, axis=1) <= 1)
+    rest = ~picks | np.any(x.off.reshape(rows.shape), axis=1)
+    if np.any(rest):
+        some, off = x.values[rest], x.off[rest]
+        terms = product((some != 0.0) + 0.0, (weights != 0.0) + 0.0)
+        made = (terms + 2.0) * (ULP * product(np.abs(some), size) + SUBNORMAL)
+        kept = product(off, size) * (1.0 + ULP * (2.0 + np.max(terms)))
+        rounded[rest] = np.where(terms == 0.0, 0.0, made) + kept
     return Coefficients(values, rounded)
 
 

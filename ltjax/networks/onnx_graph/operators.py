@@ -66,7 +66,17 @@ def _product(node: Node, x: Coefficients, weights: np.ndarray) -> Coefficients:
         )
     shape = (*x.shape[:-2], outer, x.shape[-1]) if left else (*x.shape[:-1], outer)
     node.check_size(len(x.values), shape)
-    return coefficients.mapped(x, (lambda a, b: b @ a) if left else np.matmul, weights)
+    return coefficients.mapped(x, _from_the_left if left else _from_the_right, weights)
+
+
+def _from_the_right(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[..., k] times [k, m]."""
+    return np.tensordot(x, weights, 1)
+
+
+def _from_the_left(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[m, k] times each [k, p] of [..., k, p]."""
+    return np.swapaxes(np.tensordot(x, weights, (-2, 1)), -2, -1)
 
 
 def _add(node: Node, x: Coefficients) -> Coefficients:
