@@ -110,3 +110,12 @@ def test_of_one_layer_the_bound_is_nearly_reached():
     worst = rho * np.sqrt(2.0)
     assert worst <= affine.misread(network, 1.0) <= 1.5 * worst
     assert affine.misread(network._replace(rounding=()), 1.0) == 0.0
+
+
+def test_what_a_layer_is_off_by_grows_in_those_behind_it():
+    one, steep, none = np.ones((1, 1)), np.full((1, 1), 100.0), np.zeros(1)
+    read = ReluNetwork((one, steep), (none, none), "linear", (1e-3, 0.0))
+    of_file = read._replace(weights=(one + 1e-3, steep))
+    x = np.full((1, 1), 2.0)
+    apart = np.abs(affine.forward(read, x) - affine.forward(of_file, x)).item()
+    assert apart <= affine.misread(read, 2.0) <= 1.6 * apart

@@ -1,5 +1,6 @@
 """Networks from graphs of ONNX, held against the reference evaluator of its library."""
 
+import re
 from pathlib import Path
 
 import ml_dtypes
@@ -12,7 +13,7 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from ltjax.errors import InputError  # noqa: E402
 from ltjax.networks import affine, reading  # noqa: E402
-from ltjax.networks.onnx_graph import node, walk  # noqa: E402
+from ltjax.networks.onnx_graph import constants, node, operators, walk  # noqa: E402
 
 REAL = Path(__file__).parents[2] / "../shared/data/networks"  # where it is there
 VERSION = 20  # of the operators, unless a test says
@@ -629,3 +630,12 @@ def test_the_end_of_a_file_is_held_against_what_is_asked(tmp_path):
     assert reading.read_network(path, "network", "relu").last == "relu"
     with pytest.raises(InputError, match=r"^last must be relu, as .*net\.onnx ends, got linear"):
         reading.read_network(path, "network", "linear")
+
+
+def test_what_the_page_says_is_read_is_read():
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    table = page[page.index("| operators |") :].split("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    named = {name for row in rows for name in re.findall(r"[A-Z]\w+", row)}
+    assert named == {*operators.AFFINE, *constants.OF_CONSTANTS, "Relu", "Constant"}
+    assert f"{int(node.MOST_NUMBERS**0.5) - 1:,}" in page

@@ -41,20 +41,15 @@ def computed(node: Node) -> np.ndarray:
 def _constant(node: Node) -> np.ndarray:
     from onnx import TensorProto
 
-    for name, dtype in (
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-    ):
-        if name in node.attributes:
-            node.read.add(name)
-            return np.array(node.attributes[name], dtype)
-    found = node.attributes.get("value")
-    if not isinstance(found, TensorProto):
-        node.refuse("hold constants that are tensors")
-    node.read.add("value")
-    return tensor(found, node.network)
+    if "value_float" in node.attributes:
+        return np.array(node.attribute("value_float", 0.0), np.float32)
+    if "value_floats" in node.attributes:
+        return np.array(node.attribute("value_floats", [0.0]), np.float32)
+    if "value_int" in node.attributes:
+        return np.array(node.attribute("value_int", 0))
+    if "value_ints" in node.attributes:
+        return np.array(node.attribute("value_ints", [0]), np.int64)
+    return tensor(node.attribute("value", TensorProto()), node.network)
 
 
 def _cast(node: Node) -> np.ndarray:

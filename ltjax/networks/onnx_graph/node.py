@@ -46,8 +46,10 @@ class Node:
         """An attribute, or what holds where it is left out, of one type."""
         self.read.add(name)
         found = self.attributes.get(name, otherwise)
-        items = found if isinstance(found, list) else []
-        if type(found) is not type(otherwise) or any(type(item) is not int for item in items):
+        alike = type(found) is type(otherwise)
+        if alike and isinstance(found, list) and isinstance(otherwise, list):
+            alike = len({type(item) for item in (*found, *otherwise)}) <= 1
+        if not alike:
             self.refuse(f"have {name} of the type of {otherwise!r}", type(found).__name__)
         return found
 

@@ -14,6 +14,7 @@ from ltjax.networks import coefficients
 from ltjax.networks.coefficients import ULP, Coefficients
 from ltjax.networks.onnx_graph.moves import MOVES
 from ltjax.networks.onnx_graph.node import Node
+from ltjax.system.files import shown
 
 
 def _moving(node: Node, x: Coefficients) -> Coefficients:
@@ -190,7 +191,7 @@ def _convolved(x, weights, groups, pads, strides, dilations, outs) -> np.ndarray
 def _pads(node: Node, sizes, kernel, strides, dilations) -> list[tuple[int, int]]:
     """Zeros before and after each axis."""
     given = node.attribute("pads", [0] * 2 * len(sizes))
-    auto = node.attribute("auto_pad", b"NOTSET").decode()
+    auto = node.attribute("auto_pad", b"NOTSET").decode(errors="replace")
     if not len(strides) == len(dilations) == len(given) / 2 == len(sizes):
         node.refuse("have strides, dilations and pads for each axis", f"{len(sizes)} axes")
     if min(*strides, *dilations) < 1 or min(given) < 0:
@@ -199,7 +200,7 @@ def _pads(node: Node, sizes, kernel, strides, dilations) -> list[tuple[int, int]
         whole = given if auto == "NOTSET" else [0] * 2 * len(sizes)
         return list(zip(whole[: len(sizes)], whole[len(sizes) :], strict=True))
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        node.refuse("have an auto_pad of the specification", auto)
+        node.refuse("have an auto_pad of the specification", shown(auto))
     pads = []
     for size, k, stride, step in zip(sizes, kernel, strides, dilations, strict=True):
         more = max((-(-size // stride) - 1) * stride + (k - 1) * step + 1 - size, 0)
