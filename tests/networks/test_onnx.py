@@ -348,6 +348,14 @@ def test_a_layer_of_one_affine_node_is_exact():
     assert rounded[1] == 0.0
 
 
+def test_a_rounded_layer_is_no_target_of_a_ticket(tmp_path):
+    nodes = [("Gemm", ["x", "w"], ["z"]), ("Gemm", ["z", "w"], ["h"]), *TAIL]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(graph(nodes, [1, 4], w=SQUARE, **OUT).SerializeToString())
+    with pytest.raises(InputError, match=r"^target must have layers that float64 holds .* layer 1"):
+        reading.read_matrices(path, "target")
+
+
 # Real files.
 
 
@@ -521,6 +529,9 @@ def test_quantised_tensors_that_are_not_exact():
         graph(nodes, [1, 4], q=steps // 2**9, s=random(3)),
         r"have one scale, or one along an axis, got \[3\]",
     )
+    halves = {"s": np.float16(0.1), "z": np.int8(0)}
+    nodes = [("QuantizeLinear", ["w", "s", "z"], ["q"]), ("MatMul", ["x", "q"], ["y"])]
+    refused(graph(nodes, [1, 4], w=SQUARE, **halves), "quantise float32 to int8, uint8")
 
 
 SHAPES = {

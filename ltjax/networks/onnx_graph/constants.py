@@ -82,7 +82,7 @@ def _quantized(node: Node) -> np.ndarray:
     values, given = node.given(0), node.constant(2)
     dtype = np.dtype(np.uint8) if given is None else given.dtype
     scale, zero = _scale(node, values.shape)
-    if dtype.name not in QUANTIZED or values.dtype != np.float32:
+    if dtype.name not in QUANTIZED or {values.dtype, node.given(1).dtype} != {np.dtype("float32")}:
         node.refuse(f"quantise float32 to {', '.join(QUANTIZED)}", f"{values.dtype} to {dtype}")
     node.expect("saturate", 1)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,6 +1,6 @@
 """The operators of ONNX that keep a tensor affine in its inputs, as numpy computes them.
 
-By the specification of the operators of the default domain, version 7 and later
+By the specification of the operators of the default domain, versions 7 to 28
 (https://onnx.ai/onnx/operators). Each takes a node, all of whose inputs but one are constants, and
 the tensor that flows into it; an attribute that is not named here is refused.
 """

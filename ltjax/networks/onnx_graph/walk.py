@@ -23,7 +23,7 @@ from ltjax.networks.onnx_graph.node import MOST_NUMBERS, Node
 from ltjax.networks.onnx_graph.operators import AFFINE, TWO_SIDED
 from ltjax.system.files import shown
 
-OLDEST = 7  # version of the operators: broadcasting is numpy's since
+OLDEST, NEWEST = 7, 28  # versions of the operators: broadcasting is numpy's since 7
 MOST_CONSTANTS = 2**28  # numbers in all of them
 CHAIN = "be a chain, in which a node takes the output of the one before it and constants"
 
@@ -66,11 +66,10 @@ def _graph(data: bytes, name: str):
     except Exception:  # whatever foreign bytes can do to a parser
         raise InputError(f"{name} must be a whole .onnx file.") from None
     versions = [one.version for one in model.opset_import if one.domain in ("", "ai.onnx")]
-    newest = onnx.defs.onnx_opset_version()
-    if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
+    if len(versions) != 1 or not OLDEST <= versions[0] <= NEWEST:
         found = ", ".join(map(str, versions)) or "none"
         raise InputError(
-            f"{name} must be an .onnx file of version {OLDEST} to {newest} of the operators, got "
+            f"{name} must be an .onnx file of version {OLDEST} to {NEWEST} of the operators, got "
             f"{found}."
         )
     for part, found in (("functions", model.functions), ("sparse", model.graph.sparse_initializer)):
