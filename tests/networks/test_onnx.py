@@ -484,6 +484,14 @@ BAD = {
              "have an axis of 2, got 3 in node Flatten_0"),
     "cast": ([("Cast", ["x"], ["h"], {"to": TensorProto.FLOAT16})], {},
              "keep what flows in float32 or float64, got type 10"),
+    "cast to float8": ([("Cast", ["b"], ["c"], {"to": TensorProto.FLOAT8E5M2}), GEMM], GOOD,
+                       "cast to floats of 16 bits or more"),
+    "cast to whole numbers": ([("Cast", ["b"], ["c"], {"to": TensorProto.INT32}), GEMM], GOOD,
+                              "cast to floats of 16 bits or more"),
+    "dequantised floats": ([("DequantizeLinear", ["w", "s"], ["q"]), GEMM],
+                           {**GOOD, "s": np.float32(1)}, "have whole numbers of 32 bits at most"),
+    "another node of constants": ([("Add", ["b", "b"], ["c"]), GEMM], GOOD,
+                                  "hold what is made of constants alone as a constant"),
     "name twice": ([("Relu", ["x"], ["w"])], GOOD, "name each tensor once, got w in node Relu_0"),
     "overflow": ([("Mul", ["x", "c"], ["z"]), ("Mul", ["z", "c"], ["h"])], {"c": np.array([1e200])},
                  "have layers that float64 can hold, got one that overflows at h"),
@@ -593,8 +601,15 @@ def test_bad_models():
         "hold whole tensors, got a damaged tensor w": (
             lambda model, graph: graph.initializer[0].dims.__setitem__(0, 2**40)
         ),
-        "name each tensor once, got one twice": (
+        "name each tensor once, got one twice, or": (
             lambda model, graph: graph.initializer.append(graph.initializer[0])
+        ),
+        "name each tensor once, got one twice, or without a name": (
+            lambda model, graph: setattr(graph.initializer[0], "name", "")
+        ),
+        "have one input, got ''": lambda model, graph: setattr(graph.input[0], "name", ""),
+        "have one output a node, got '' in node Gemm_0": (
+            lambda model, graph: graph.node[0].output.__setitem__(0, "")
         ),
         "use operators of ONNX alone, got domain com.microsoft in node Gemm_0": (
             lambda model, graph: setattr(graph.node[0], "domain", "com.microsoft")

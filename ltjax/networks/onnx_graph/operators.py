@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 
 from ltjax.networks import coefficients
-from ltjax.networks.coefficients import ULP, Coefficients
+from ltjax.networks.coefficients import Coefficients
 from ltjax.networks.onnx_graph.moves import MOVES
 from ltjax.networks.onnx_graph.node import Node
+from ltjax.networks.pairs import SUBNORMAL, ULP
 from ltjax.system.files import shown
 
 
@@ -45,8 +46,7 @@ def _gemm(node: Node, x: Coefficients) -> Coefficients:
     if node.constant(2) is None:
         return x
     addend = node.weights(2)
-    off = 0.0 if beta == 1.0 else ULP * np.abs(beta * addend)
-    return _added(node, x, beta * addend, off)
+    return _added(node, x, beta * addend, 0.0 if beta == 1.0 else _off(beta * addend, 1))
 
 
 def _matmul(node: Node, x: Coefficients) -> Coefficients:
@@ -112,9 +112,7 @@ def _divide(node: Node, x: Coefficients) -> Coefficients:
     if not np.all(divisor):
         node.refuse("divide by numbers", "0")
     factor = 1.0 / divisor
-    return coefficients.times(
-        x, factor, np.where(np.abs(divisor) == 1.0, 0.0, ULP * np.abs(factor))
-    )
+    return coefficients.times(x, factor, np.where(np.abs(divisor) == 1.0, 0.0, _off(factor, 1)))
 
 
 def _batch_normalization(node: Node, x: Coefficients) -> Coefficients:
@@ -131,8 +129,13 @@ def _batch_normalization(node: Node, x: Coefficients) -> Coefficients:
     factor = scale / np.sqrt(variance)
     channel = (-1, *[1] * (len(x.shape) - 2))
     factor, shift, mean = (one.reshape(channel) for one in (factor, shift, mean))
-    x = coefficients.times(_added(node, x, -mean), factor, 3.0 * ULP * np.abs(factor))
+    x = coefficients.times(_added(node, x, -mean), factor, _off(factor, 3))
     return _added(node, x, shift)
+
+
+def _off(values: np.ndarray, operations: int) -> np.ndarray:
+    """What numbers are off by at most after so many operations, none of which cancels."""
+    return operations * (ULP * np.abs(values) + SUBNORMAL)
 
 
 def _conv(node: Node, x: Coefficients) -> Coefficients:
