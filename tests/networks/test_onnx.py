@@ -442,6 +442,8 @@ ONES = {name: np.ones(4, np.float32) for name in "stmq"}
 BAD = {
     "int8 weights": ([GEMM], {"w": np.ones((4, 4), np.int8), "b": B},
                      "have a scale for .*, got int8 in w in node Gemm_0 of operator Gemm"),
+    "int4 weights": ([GEMM], {"w": np.ones((4, 4), ml_dtypes.int4), "b": B},
+                     "have a scale for .*, got int4 in w"),
     "int32 bias": ([GEMM], {"w": SQUARE, "b": np.ones(4, np.int32)}, "have a scale .* int32 in b"),
     "NaN": ([GEMM], {"w": SQUARE, "b": NAN}, "be finite, got nan in tensor b"),
     "infinity": ([GEMM], {"w": SQUARE, "b": INF}, "be finite, got inf in tensor b"),

@@ -12,6 +12,8 @@ from ltjax.system.files import as_finite, shown
 
 MOST_NUMBERS = 2**25  # of one tensor of coefficients: 256 MiB
 
+WHOLE = ("int", "uint", "bool")  # how names of types begin, those of ml_dtypes too
+
 Value = TypeVar("Value")
 
 
@@ -80,7 +82,7 @@ class Node:
     def weights(self, i: int) -> np.ndarray:
         """Input i as finite numbers in float64."""
         values = self.given(i)
-        if values.dtype.kind in "iub":
+        if values.dtype.name.startswith(WHOLE):
             self.refuse(
                 "have a scale for tensors of whole numbers, by DequantizeLinear",
                 f"{values.dtype} in {shown(self.inputs[i])}",
