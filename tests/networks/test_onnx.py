@@ -18,6 +18,13 @@ from ltjax.networks.onnx_graph import constants, node, operators, walk  # noqa: 
 REAL = Path(__file__).parents[2] / "../shared/data/networks"  # where it is there
 VERSION = 20  # of the operators, unless a test says
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = START
 
 
 def random(*shape):
