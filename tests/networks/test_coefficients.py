@@ -79,6 +79,10 @@ def test_an_operator_on_the_units_is_its_matrix_and_nothing_is_rounded():
     assert not coefficients.is_unit(x)
     assert coefficients.is_unit(coefficients.unit((5,)))
     assert not coefficients.is_unit(coefficients.plus(coefficients.unit((5,)), np.ones(5)))
+    back = coefficients.times(coefficients.unit((5,)), np.full(5, 3.0))
+    back = coefficients.times(back, np.full(5, 1.0 / 3.0), 1e-17)
+    np.testing.assert_array_equal(back.values, coefficients.unit((5,)).values)
+    assert not coefficients.is_unit(back)
 
 
 def test_a_factor_that_is_itself_off():
@@ -126,3 +130,14 @@ def test_what_a_layer_is_off_by_grows_in_those_behind_it():
     x = np.full((1, 1), 2.0)
     apart = np.abs(affine.forward(read, x) - affine.forward(of_file, x)).item()
     assert apart <= affine.misread(read, 2.0) <= 1.6 * apart
+
+
+def test_what_underflows_is_bounded_too():
+    tiny = RNG.normal(size=(3, 3)) * 1e-160
+    x, exact = coefficients.unit((1, 3)), exactly(np.eye(4, 3).reshape(4, 1, 3))
+    for _ in range(2):
+        x, exact = coefficients.mapped(x, np.matmul, tiny), exact @ exactly(tiny)
+        x, exact = coefficients.times(x, tiny[:1]), exact * exactly(tiny[:1])
+    assert not np.any(x.values)
+    assert not exceeded(x.values, exact, x.off)
+    assert np.all(x.off[:-1] > 0.0)
