@@ -130,6 +130,10 @@ def test_what_a_layer_is_off_by_grows_in_those_behind_it():
     x = np.full((1, 1), 2.0)
     apart = np.abs(affine.forward(read, x) - affine.forward(of_file, x)).item()
     assert apart <= affine.misread(read, 2.0) <= 1.6 * apart
+    # Where layers are too large for float64 to say, there is no bound.
+    huge = (np.full((1, 1), 1e200),) * 3
+    large = ReluNetwork(huge, (none,) * 3, "linear", (1e-3, 0.0, 0.0))
+    assert affine.misread(large, 1e300) == np.inf
 
 
 def test_what_underflows_is_bounded_too():
