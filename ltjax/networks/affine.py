@@ -1,0 +1,53 @@
+"""ReLU networks with biases: what files hold, as one plain type.
+
+    f(x) = last(W_l relu(... relu(W_1 x + b_1) ...) + b_l)
+
+With a constant input the biases are weights like any others. The network of
+
+    [[W_i, b_i], [0, 1]]  for i < l,   [W_l, b_l]
+
+has none, and its value at (x, 1) is f(x): each hidden layer carries the constant on.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ReluNetwork(NamedTuple):
+    """A ReLU network of affine layers, in float64.
+
+    weights: W_i, each [n_out, n_in]; each takes as many inputs as the one before has outputs.
+    biases: b_i, each [n_out]; zeros where there are none.
+    last: linear or relu, what the last layer ends with.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    last: str = "linear"
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether any bias is not zero."""
+        return any(map(np.any, self.biases))
+
+
+def homogeneous(network: ReluNetwork) -> list[np.ndarray]:
+    """The matrices of the network without biases whose value at (x, 1) is f(x).
+
+    Returns:
+        [n_out + 1, n_in + 1] of each hidden layer, [n_out, n_in + 1] of the last one.
+    """
+    layers = [np.column_stack(layer) for layer in zip(network.weights, network.biases, strict=True)]
+    carried = [np.eye(1, layer.shape[1], layer.shape[1] - 1) for layer in layers[:-1]]
+    return [*map(np.vstack, zip(layers, carried, strict=False)), layers[-1]]
+
+
+def forward(network: ReluNetwork, x) -> np.ndarray:
+    """f at the points x [n, d], as float64 computes it: [n, outputs]."""
+    h = np.asarray(x, np.float64)
+    for i, (weights, biases) in enumerate(zip(*network[:2], strict=True), 1):
+        h = h @ weights.T + biases
+        if i < len(network.weights) or network.last == "relu":
+            h = np.maximum(h, 0.0)
+    return h
