@@ -3,6 +3,10 @@
 ReLU is homogeneous, so layers may be divided by numbers that the bracket is multiplied with again:
 those of a ticket are its scales, those of two networks are powers of two, which round nothing, and
 the radius of the ball is one more.
+
+Networks with biases, and networks over another region, are brought to a `Domain`: there the bias is
+the weight of a constant input, which hidden neurons carry on, and the first layers take in the
+centre and the size of the region. What that rounds is in the bracket, too.
 """
 
 import math
@@ -14,6 +18,9 @@ import numpy as np
 
 from ltjax import decimals
 from ltjax.errors import InputError
+from ltjax.networks import domains
+from ltjax.networks.affine import ReluNetwork
+from ltjax.networks.domains import Region
 from ltjax.networks.pairs import SUBNORMAL, ULP, Pair, length
 from ltjax.system import files
 from ltjax.system.stops import Stop, never
@@ -55,7 +62,18 @@ def pair_of(
             cannot hold.
     """
     first, second = files.given(first, "first"), files.given(second, "second")
-    layers, exponent, exact = _balanced(_alive(_widened(first, second)))
+    layers, scale = _divided(_widened(first, second), radius, first)
+    errors = tuple((b - a)[None] for a, b in layers)
+    return Pair(tuple(a for a, _ in layers), errors, last), scale
+
+
+def _divided(layers, radius, first):
+    """Layers [2, n_out, n_in] or more with entries below 1, and the scale of their bracket.
+
+    Args:
+        radius: of the ball; first: one of the networks as it was given.
+    """
+    layers, exponent, exact = _balanced(_alive(layers))
     with np.errstate(over="ignore"):
         scale = float(np.ldexp(radius, exponent))
     if not (exact and LEAST <= scale <= MOST):
@@ -64,8 +82,89 @@ def pair_of(
             f"networks must be of a size that float64 can hold, got layers of weights up to "
             f"{sizes} and radius {radius:g}."
         )
-    errors = tuple((b - a)[None] for a, b in layers)
-    return Pair(tuple(a for a, _ in layers), errors, last), scale
+    return layers, scale
+
+
+class Posed(NamedTuple):
+    """Two networks as a pair with a domain, and how their bracket is to be read: see `outward`.
+
+    scale: a power of two that they were divided by.
+    moved: by how much the matrices of the first layers, f's and g's, were rounded in all.
+    """
+
+    pair: Pair
+    scale: float
+    moved: float = 0.0
+
+
+def posed(first: ReluNetwork, second: ReluNetwork, region: Region | None) -> Posed:
+    """Two networks over a region, the unit ball if None: their biases are weights, too.
+
+    With x = m + h s, m and h the middle and half the size of the region, the first layer is
+
+        W x + b = (W h / radius) (radius s) + ((W m + b) / constant) constant,
+
+    and that of the difference likewise, each entry a sum whose products are off by an ulp or two.
+    What has no biases over a ball about 0 stays homogeneous, and is not rounded at all.
+
+    Raises:
+        InputError: as of `pair_of`, and of a region of another number of inputs.
+    """
+    if first.last != second.last:
+        raise InputError(
+            f"networks must end with one kind of layer, got {first.last} and {second.last}."
+        )
+    dim = first.weights[0].shape[1]
+    region = region or domains.ball(np.zeros(dim), 1.0)
+    if len(region.middle) != dim:
+        name = "center" if region.shape == "ball" else "box"
+        raise InputError(f"{name} must have {dim} inputs, got {len(region.middle)}.")
+    plain = not (first.has_biases or second.has_biases or np.any(region.middle))
+    if plain and region.shape == "ball" and region.half[0] > 0.0:
+        return Posed(*pair_of(first.weights, second.weights, first.last, float(region.half[0])))
+    matrices = [files.given(n.weights, name) for n, name in ((first, "first"), (second, "second"))]
+    weights = _widened(*matrices)
+    biases = [
+        np.stack([np.pad(b, (0, w.shape[1] - len(b))) for b in both])
+        for w, *both in zip(weights, first.biases, second.biases, strict=True)
+    ]
+    layers = [np.concatenate([w, b[..., None]], -1) for w, b in zip(weights, biases, strict=True)]
+    changes = [layer[1:] - layer[:1] for layer in layers]
+    stacks = [np.concatenate([f[:1], e, 0.0 * e]) for f, e in zip(layers, changes, strict=True)]
+    sizes = np.abs(weights[0][0]) @ region.half, weights[0][0] @ region.middle + biases[0][0]
+    of_u, of_constant = map(length, sizes)
+    domain = domains.domain(region.shape, dim, of_u / ((of_u + of_constant) or 1.0))
+    stacks[0] = _placed(stacks[0][:2], region, domain)
+    carried = [np.zeros((3, 1, layer.shape[-1])) for layer in stacks[:-1]]
+    for n, row in enumerate(carried):
+        row[0, 0, -1], row[2, 0, -1] = (
+            (1.0, 0.0) if n else np.array([1.0, 8.0 * ULP]) / domain.constant
+        )
+        stacks[n] = np.concatenate([stacks[n], row], axis=1)
+    stacks, scale = _divided(stacks, 1.0, first.weights)
+    pair = Pair(
+        tuple(f for f, _, _ in stacks), tuple(e[None] for _, e, _ in stacks), first.last, domain
+    )
+    return Posed(pair, scale, float(length(stacks[0][2])))
+
+
+def _placed(both, region, domain):
+    """The first layers over a domain, f's and the change to g's, and what their rounding does.
+
+    Args:
+        both: of f and the change, [2, n_out, n_in + 1], the last column for the biases.
+
+    Returns:
+        [3, n_out, n_in + 1]: of f; the change; and by how much f, then g, may be off.
+    """
+    w, b, d = both[..., :-1], both[..., -1], len(region.middle)
+    w_size, b_size = np.abs(w), np.abs(w) @ np.abs(region.middle) + np.abs(b)
+    u, constant = w * (region.half / domain.radius), (w @ region.middle + b) / domain.constant
+    placed = np.concatenate([u, constant[..., None]], axis=-1)
+    off_u = 8.0 * (ULP * np.abs(u) + SUBNORMAL * (w_size > 0.0))
+    off_constant = (d + 12) * (ULP * b_size / domain.constant + SUBNORMAL * (b_size > 0.0))
+    off_f, off_change = np.concatenate([off_u, off_constant[..., None]], axis=-1)
+    return np.concatenate([placed, (2.0 * off_f + off_change)[None]])
 
 
 def _widened(first, second):
@@ -129,7 +228,12 @@ def _balanced(layers):
 
 @np.errstate(under="ignore")
 def outward(
-    pair: Pair, scale: float, lower: float, upper: float, divided: bool = True
+    pair: Pair,
+    scale: float,
+    lower: float,
+    upper: float,
+    divided: bool = True,
+    moved: float = 0.0,
 ) -> tuple[float, float]:
     """A bracket in the units of the networks, with what dividing and subtracting them rounded.
 
@@ -141,13 +245,15 @@ def outward(
 
     Args:
         divided: whether weights were divided by numbers that are no powers of two.
+        moved: what the first layers of f and g are off by in all, beside that.
     """
-    if not divided and not any(np.any(e) for e in pair.errors):
+    if not divided and not moved and not any(np.any(e) for e in pair.errors):
         return 0.0, 0.0
     rounding, product = 0.0, 1.0
     for weights, errors in zip(*pair[:2], strict=True):
         w, e = float(length(weights)), float(length(errors))
         off = ULP * (e + w) + SUBNORMAL * weights.size if divided else ULP * e
+        off, moved = off + moved, 0.0  # of the first layer alone
         rounding = rounding * (w + e) + product * off
         product = product * (w + e + off)
     outwards = 1.0 + 8.0 * len(pair.weights) * ULP
@@ -182,6 +288,7 @@ def closing(
     norm: str = "l2",
     stop: Stop = never,
     divided: bool = True,
+    moved: float = 0.0,
 ) -> Iterator[Apart]:
     """Closer and closer brackets, of which each is valid; the first is there before any search.
 
@@ -193,7 +300,7 @@ def closing(
             close enough, too.
         norm: of several outputs, l2 or max.
         stop: asked before every step of the search.
-        divided: see `outward`; false for what `pair_of` returns.
+        divided, moved: see `outward`; false, and as it says, for what `posed` returns.
     """
     from ltjax.system import devices
 
@@ -203,7 +310,7 @@ def closing(
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         lower, upper = max(lower, found.lower), min(upper, found.upper)
-        yield Apart(*outward(pair, scale, lower, upper, divided), found.nodes)
+        yield Apart(*outward(pair, scale, lower, upper, divided, moved), found.nodes)
         told = inner is not None and not lower <= inner < upper
         if told or upper <= lower * (1.0 + gap):
             break
@@ -211,8 +318,11 @@ def closing(
 
 def _searches(pair, gap, epsilon, norm, stop):
     """Brackets by the formula, where it applies, or by a tree; of deep networks by both."""
-    from ltjax.supnorm import branch_and_bound, layered, max_min  # the way to jax
+    from ltjax.supnorm import branch_and_bound, layered, max_min, splitting  # the way to jax
 
+    if pair.domain is not None:
+        yield from splitting.brackets(pair, gap, epsilon, norm, stop)
+        return
     if max_min.applies(pair, norm):
         yield from max_min.brackets(pair, gap, epsilon, stop)
         return

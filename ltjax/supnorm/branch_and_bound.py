@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks.pairs import Pair, difference, length, reached
+from ltjax.networks.pairs import Pair, difference, length, of_outputs, reached
 from ltjax.supnorm import ascent, certificate, semidefinite
 from ltjax.supnorm.moments import known_bound, large_enough, lift, open_signs, rows, size
 from ltjax.system.stops import Stop, never
@@ -96,7 +96,7 @@ class _Tree:
 
     def __init__(self, pair, gap, epsilon, norm, stop):
         double = lambda arrays: tuple(np.asarray(a, np.float64) for a in arrays)
-        self.pair = pair = Pair(double(pair.weights), double(pair.errors), pair.last)
+        self.pair = pair = Pair(double(pair.weights), double(pair.errors), *pair[2:])
         self.gap, self.epsilon, self.norm, self.stop = gap, epsilon, norm, stop
         self.visited, self.order, self.open = 0, count(), []
         # Parts of which the largest supremum is asked for, and a bound on each.
@@ -164,7 +164,7 @@ class _Tree:
             return
         if not large_enough(self.bounds[left].max()):
             return
-        pair = self.pair if self.norm == "l2" else _rows(self.pair, left)
+        pair = self.pair if self.norm == "l2" else of_outputs(self.pair, left)
         asked = lift(pair, float(self.bounds[left].max()), self.norm, self.stop)
         if self.stop():
             return
@@ -297,14 +297,7 @@ class _Outputs:
         self.pair = pair
 
     def __getitem__(self, o):
-        return _rows(self.pair, [o])
-
-
-def _rows(pair, outputs):
-    """The pair of some outputs."""
-    *weights, last = pair.weights
-    *errors, last_errors = pair.errors
-    return Pair((*weights, last[outputs]), (*errors, last_errors[:, outputs]), pair.last)
+        return of_outputs(self.pair, [o])
 
 
 def _sides(asked):

@@ -99,7 +99,7 @@ def applies(pair: Pair, norm: str = "l2") -> bool:
     Several outputs are scalar problems in the maximum norm alone. Errors may have a leading axis,
     of pairs that are all to be settled.
     """
-    if len(pair.weights) != 2 or pair.last != "linear":
+    if len(pair.weights) != 2 or pair.last != "linear" or pair.domain is not None:
         return False
     (w, a), b = pair.weights, pair.weights[1] + pair.errors[1][..., 0, :, :]
     rises, falls = (np.sum((s * b > 0.0) + (s * a < 0.0) * 1, axis=-1) for s in (1.0, -1.0))
@@ -133,7 +133,7 @@ class _Search:
 
     def __init__(self, pair, gap, epsilon, stop):
         self.gap, self.epsilon, self.stop = gap, epsilon, stop
-        self.outputs = [_output(pair, k) for k in range(len(pair.weights[1]))]
+        self.outputs = [pairs.of_outputs(pair, [k]) for k in range(len(pair.weights[1]))]
         self.split = _is_split(pair)
         self.parts = [part for one in self.outputs for part in _parts(one)]
         self.lower, self.upper = 0.0, np.inf
@@ -351,12 +351,6 @@ def descended(sums, taken, tau, pieces, sweeps, split=True):
             tau[k] = moved
     q = sums - np.einsum("kr,kjr->jr", tau, pieces)
     return (np.maximum(q, 0.0) if split else q), tau
-
-
-def _output(pair: Pair, k: int) -> Pair:
-    """The same networks with output k alone."""
-    (w, a), (e, last) = pair.weights, pair.errors
-    return Pair((w, a[k : k + 1]), (e, last[:, k : k + 1]), pair.last)
 
 
 def _is_split(pair: Pair) -> bool:

@@ -282,4 +282,4 @@ def upper(pair: Pair, norm: str = "l2", steps: int = STEPS, batch: int = BATCH) 
 
 def _one(pair, k):
     own = tuple(w if w.ndim == 2 else w[k] for w in map(np.asarray, pair.weights))
-    return Pair(own, tuple(e[k] for e in pair.errors), pair.last)
+    return Pair(own, tuple(e[k] for e in pair.errors), *pair[2:])
