@@ -26,6 +26,7 @@ import ltjax
 from ltjax import decimals
 from ltjax.counting import engine
 from ltjax.experiments.network import device, host
+from ltjax.networks import reading
 from ltjax.networks.pairs import Pair
 from ltjax.supnorm import (
     ascent,
@@ -37,7 +38,7 @@ from ltjax.supnorm import (
     sets,
 )
 from ltjax.supnorm.moments import known_bound
-from ltjax.system import devices, files, stops
+from ltjax.system import devices, stops
 from ltjax.tickets import pruning, verifying
 
 ROOT = Path(__file__).parents[1]
@@ -277,7 +278,7 @@ def bench_digits(path):
     if not path.exists():
         print(f"\ndigits: left out, as there is no {path}; python scripts/digits_target.py")
         return
-    layers = files.read_network(path, "digits")
+    layers = reading.read_matrices(path, "digits")
     ticket = pruning.prune(layers, epsilon=1.0, seed=3, construction="blocks")
     pair = verifying.errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))

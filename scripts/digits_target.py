@@ -17,8 +17,7 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
-from ltjax.networks import pairs
-from ltjax.system import files
+from ltjax.networks import pairs, reading
 from ltjax.tickets import archive, verifying
 
 SIZES, SEED, HELD_OUT = (64, 32, 10), 0, 360
@@ -72,7 +71,7 @@ def main(argv=None):
         fit = jnp.asarray(images[:-HELD_OUT], jnp.float32), jnp.asarray(labels[:-HELD_OUT])
         np.savez(args.out, *train(*fit))
     images, labels = images[-HELD_OUT:], labels[-HELD_OUT:]
-    layers = files.read_network(args.out, "target")
+    layers = reading.read_matrices(args.out, "target")
     target = pairs.forward(layers, images).argmax(axis=1)
     print(f"held-out accuracy of the target: {np.mean(target == labels):.4f}")
     if args.check is not None:

@@ -23,7 +23,7 @@ Closeness = Annotated[
 ]
 MaxSeconds = Annotated[float, arg(metavar="S", help="To work on the bracket at most.")]
 Better = TypeVar("Better")
-NETWORK = "Weight matrices [out, in] in order, without biases: .npz."
+NETWORK = "A ReLU network without biases: .npz, .safetensors or .onnx."
 
 
 def _ends(
@@ -109,6 +109,7 @@ class Make:
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import decimals
         from ltjax.errors import FalseClaimError
+        from ltjax.networks import reading
         from ltjax.supnorm import brackets
         from ltjax.system import devices, files, interrupts
         from ltjax.tickets import archive, pruning, report
@@ -116,7 +117,7 @@ class Make:
         brackets.check(self.gap, self.max_seconds)
         files.check_output(self.out, "out", (".npz",))
         files.check_no_input(self.out, "out", [self.network])
-        layers = files.read_network(self.network, "network")
+        layers = reading.read_matrices(self.network, "network", self.last)
         devices.keep_programs(self.compile_cache)
         ticket = pruning.prune(
             layers,
@@ -161,13 +162,14 @@ class Verify:
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import decimals
         from ltjax.errors import FalseClaimError
+        from ltjax.networks import reading
         from ltjax.supnorm import brackets
-        from ltjax.system import devices, files
+        from ltjax.system import devices
         from ltjax.tickets import archive, report
 
         brackets.check(self.gap, self.max_seconds)
         ticket = archive.read(self.ticket)
-        layers = files.read_network(self.network, "network")
+        layers = reading.read_matrices(self.network, "network", ticket.last)
         devices.keep_programs(self.compile_cache)
         verdict, stop, interrupted = _judged(ticket, layers, self.gap, self.max_seconds)
         if not verdict.belongs:
@@ -216,13 +218,14 @@ class Gap:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
+        from ltjax.networks import reading
         from ltjax.supnorm import brackets
-        from ltjax.system import devices, files
+        from ltjax.system import devices
         from ltjax.tickets import gap_report
 
         brackets.check(self.gap, self.max_seconds, self.radius)
-        first = files.read_network(self.first, "first")
-        second = files.read_network(self.second, "second")
+        first = reading.read_matrices(self.first, "first", self.last)
+        second = reading.read_matrices(self.second, "second", self.last)
         pair, scale = brackets.pair_of(first, second, self.last, self.radius)
         devices.keep_programs(self.compile_cache)
         stop = _limit(self.max_seconds)

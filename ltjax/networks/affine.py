@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+OUTWARD = 1.0 + 1e-9  # more than a norm, or a sum of a few numbers, is off by in float64
+
 
 class ReluNetwork(NamedTuple):
     """A ReLU network of affine layers, in float64.
@@ -20,11 +22,14 @@ class ReluNetwork(NamedTuple):
     weights: W_i, each [n_out, n_in]; each takes as many inputs as the one before has outputs.
     biases: b_i, each [n_out]; zeros where there are none.
     last: linear or relu, what the last layer ends with.
+    rounding: of each layer, what the norm of [W_i, b_i] less what its file says is at most; empty
+        where nothing was rounded. `misread` says what follows for f.
     """
 
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
     last: str = "linear"
+    rounding: tuple[float, ...] = ()
 
     @property
     def has_biases(self) -> bool:
@@ -51,3 +56,21 @@ def forward(network: ReluNetwork, x) -> np.ndarray:
         if i < len(network.weights) or network.last == "relu":
             h = np.maximum(h, 0.0)
     return h
+
+
+def misread(network: ReluNetwork, radius: float) -> float:
+    """What f and the network of its file differ by at most, in the L2 norm, where |x| <= `radius`.
+
+    relu is 1-Lipschitz. With rho_i bounding the norm of what [W_i, b_i] is off by, the values h_i
+    of f and those of the file thus differ by at most d_i,
+
+        |h_i| <= ||W_i|| |h_i-1| + |b_i|,   d_i <= ||W_i|| d_i-1 + rho_i (|h_i-1| + d_i-1 + 1).
+    """
+    if not any(network.rounding):
+        return 0.0
+    size, apart = radius, 0.0
+    for weights, biases, off in zip(*network[:2], network.rounding, strict=True):
+        norm = float(np.linalg.norm(weights, 2))
+        apart = OUTWARD * (norm * apart + off * (size + apart + 1.0))
+        size = OUTWARD * (norm * size + float(np.linalg.norm(biases)))
+    return apart

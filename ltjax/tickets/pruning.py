@@ -44,7 +44,7 @@ def prune(
     """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
 
     Args:
-        layers: weight matrices [n_out, n_in], as `files.read_network` returns them.
+        layers: weight matrices [n_out, n_in], as `reading.read_matrices` returns them.
         last: linear or relu.
         epsilon: error allowed over the unit ball, in the units of the target.
         construction: blocks, separate or pooled; by default pooled or blocks, whichever takes fewer

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ltjax.errors import InputError
+from ltjax.networks import reading
 from ltjax.supnorm import brackets
 from ltjax.system import files, stops
 from ltjax.system.files import FilePath
@@ -13,7 +14,7 @@ from ltjax.tickets import archive, pruning, verifying
 from ltjax.tickets.archive import Ticket
 from ltjax.tickets.verifying import Verdict
 
-Weights = FilePath | Sequence  # a .npz file, or matrices [n_out, n_in] in order
+Weights = FilePath | Sequence  # .npz, .safetensors or .onnx, or matrices [n_out, n_in] in order
 
 
 def prune(
@@ -49,7 +50,7 @@ def prune(
     if out is not None:
         files.check_output(out, "out", (".npz",))
     ticket = pruning.prune(
-        _layers(network, "network"),
+        _layers(network, "network", last),
         last,
         epsilon=epsilon,
         delta=delta,
@@ -89,7 +90,7 @@ def verify(
     brackets.check(gap, seconds)
     one = ticket if isinstance(ticket, Ticket) else archive.read(ticket)
     stop = stops.deadline(seconds)
-    return verifying.verify(one, _layers(network, "network"), True, gap, stop)
+    return verifying.verify(one, _layers(network, "network", one.last), True, gap, stop)
 
 
 def gap(
@@ -119,14 +120,14 @@ def gap(
     brackets.check(gap, seconds, radius)
     if norm not in ("l2", "max"):
         raise InputError(f"norm must be one of l2, max, got {norm}.")
-    a, b = _layers(first, "first"), _layers(second, "second")
+    a, b = _layers(first, "first", last), _layers(second, "second", last)
     pair, scale = brackets.pair_of(a, b, last, radius)
     stop = stops.deadline(seconds)
     *_, found = brackets.closing(pair, scale, gap, norm=norm, stop=stop, divided=False)
     return found.lower, found.upper
 
 
-def _layers(network: Weights, name: str) -> list[np.ndarray]:
+def _layers(network: Weights, name: str, last: str) -> list[np.ndarray]:
     if isinstance(network, str | os.PathLike):
-        return files.read_network(network, name)
+        return reading.read_matrices(network, name, last)
     return files.given([np.asarray(layer) for layer in network], name)

@@ -20,9 +20,9 @@ from scipy import stats
 
 from ltjax import theory
 from ltjax.errors import InputError
-from ltjax.networks import hypotheses, pruned
+from ltjax.networks import hypotheses, pruned, reading
 from ltjax.networks.pairs import forward
-from ltjax.system import devices, files
+from ltjax.system import devices
 from ltjax.tickets import archive, pruning, report, verifying
 from ltjax.tickets.scales import rescale
 from ltjax.weights import redraw
@@ -628,12 +628,12 @@ def test_reading_a_ticket_does_not_import_jax():
 def test_a_network_is_read_in_the_order_of_its_file(path):
     first, second = np.arange(6, dtype=np.float32).reshape(2, 3) / 7, np.array([[1, -2]])
     np.savez_compressed(path, z=first, a=second)
-    layers = files.read_network(path, "target")
+    layers = reading.read_matrices(path, "target")
     assert [layer.dtype for layer in layers] == [np.float64] * 2
     np.testing.assert_array_equal(layers[0], first.astype(np.float64))
     np.testing.assert_array_equal(layers[1], second)
     np.savez(path, *layers)
-    np.testing.assert_equal(files.read_network(path, "target"), layers)
+    np.testing.assert_equal(reading.read_matrices(path, "target"), layers)
 
 
 GOOD = np.ones((2, 3))
@@ -646,7 +646,7 @@ GOOD = np.ones((2, 3))
         ({"a": np.zeros((0, 3))}, r"must hold matrices \[out, in\], got shape \[0, 3\] in a"),
         ({"a": np.ones((2, 3, 3))}, r"got shape \[2, 3, 3\] in a"),
         ({"a": np.float64(3)}, r"got shape \[\] in a"),
-        ({"a": GOOD, "b": np.ones(2)}, "must have no biases, .*, got the vector b: leave it out"),
+        ({"a": GOOD, "b": np.ones(2)}, "must have no biases, .*, got 1 in layer 1: train again"),
         ({"a": GOOD, "b": GOOD}, "must chain, .*: a has 2 outputs, b has 3 inputs"),
         ({"a": GOOD, "b": np.array([[1, np.nan]])}, "must be finite, got nan in b"),
         ({"a": -np.inf * GOOD}, "must be finite, got -inf in a"),
@@ -658,7 +658,7 @@ GOOD = np.ones((2, 3))
 def test_arrays_that_make_no_network(path, arrays, message):
     np.savez(path, **arrays)
     with pytest.raises(InputError, match=f"^target .*{message}") as caught:
-        files.read_network(path, "target")
+        reading.read_matrices(path, "target")
     assert "\n" not in str(caught.value)
 
 
@@ -673,7 +673,7 @@ def test_nothing_in_a_file_is_executed(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez(path, a=np.array([[Payload()]], object))
     with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
-        files.read_network(path, "target")
+        reading.read_matrices(path, "target")
     assert not Path("executed").exists()
     with np.load(path, allow_pickle=True) as loose:
         assert loose["a"] is not None  # the payload works
@@ -689,10 +689,10 @@ def test_torn_and_foreign_files_are_no_network(path, tmp_path):
     for data in [*foreign, buffer.getvalue(), whole.replace(b"\x93NUMPY", b"\x94NUMPY")]:
         path.write_bytes(data)
         with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
-            files.read_network(path, "target")
+            reading.read_matrices(path, "target")
     for place, message in {"": "is a directory", "none": "No such file"}.items():
         with pytest.raises(InputError, match=message):
-            files.read_network(tmp_path / place, "target")
+            reading.read_matrices(tmp_path / place, "target")
 
 
 # The target that comes with the package.
@@ -706,7 +706,7 @@ def test_the_digits(path, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(digits_target, "STEPS", 300)
     with jax.numpy_dtype_promotion("standard"):  # Adam counts its steps in integers
         digits_target.main(["--out", str(tmp_path / "digits.npz")])
-    layers = files.read_network(tmp_path / "digits.npz", "target")
+    layers = reading.read_matrices(tmp_path / "digits.npz", "target")
     assert [layer.shape for layer in layers] == [(32, 64), (10, 32)]
     saved(path, pruning.prune(layers, epsilon=1.0))
     capsys.readouterr()
