@@ -29,25 +29,44 @@ class Region(NamedTuple):
     half: np.ndarray
 
 
+def region(dim: int, center=None, radius: float | None = None, box=None) -> Region:
+    """What is asked about in d inputs: a ball, by default the unit ball, or a box.
+
+    Args:
+        center: of the ball, [d]; 0 by default.
+        radius: of the ball, 1 by default.
+        box: the lower and the upper ends, two numbers or [2, d].
+    """
+    if box is None:
+        radius = 1.0 if radius is None else radius
+        if center is None and not 0.0 < radius < np.inf:  # at 0 itself there is little to ask
+            raise InputError(f"radius must be positive and finite, got {decimals.exact(radius)}.")
+        return ball(np.zeros(dim) if center is None else center, radius)
+    if center is not None or radius is not None:
+        raise InputError("box must stand alone, got a center or a radius beside it.")
+    ends = np.asarray(box, np.float64)
+    if ends.shape not in ((2,), (2, dim)):
+        raise InputError(f"box must be two numbers or [2, {dim}], got shape {list(ends.shape)}.")
+    return between(*np.broadcast_to(ends.reshape(2, -1), (2, dim)))
+
+
 def ball(center, radius: float) -> Region:
     """The ball of a radius, 0 or more, about a point [d]."""
     center = _vector(center, "center")
     if not 0.0 <= radius < np.inf:
-        raise InputError(f"radius must be 0 or positive, and finite, got {radius:g}.")
+        raise InputError(f"radius must be 0 or positive, and finite, got {decimals.exact(radius)}.")
     return Region("ball", center, np.full(len(center), float(radius)))
 
 
-def box(low, high) -> Region:
+def between(low, high) -> Region:
     """The box between two corners, [d] each."""
     low, high = _vector(low, "box"), _vector(high, "box")
-    if len(low) != len(high):
-        raise InputError(
-            f"box must have as many lower as upper ends, got {len(low)} and {len(high)}."
-        )
     if np.any(low > high):
         at = int(np.argmax(low > high))
         ends = f"{decimals.exact(low[at])} and {decimals.exact(high[at])}"
-        raise InputError(f"box must have no lower end above the upper one, got {ends} at {at}.")
+        raise InputError(
+            f"box must have no lower end above the upper one, got {ends} of input {at + 1}."
+        )
     return Region("box", low / 2.0 + high / 2.0, high / 2.0 - low / 2.0)
 
 
@@ -58,6 +77,23 @@ def _vector(values, name):
     if not np.all(np.isfinite(found)):
         raise InputError(f"{name} must be finite, got {found[~np.isfinite(found)][0]}.")
     return found
+
+
+def farthest(asked: Region) -> float:
+    """A bound on ||x|| of all inputs asked about, rounded up."""
+    half = np.max(asked.half) if asked.shape == "ball" else np.linalg.norm(asked.half)
+    return float(np.linalg.norm(asked.middle) + half) * (1.0 + (len(asked.middle) + 8) * ULP)
+
+
+def words(asked: Region) -> str:
+    """A region as text."""
+    if asked.shape == "ball":
+        point = "x - center" if np.any(asked.middle) else "x"
+        return f"||{point}|| <= {decimals.exact(asked.half[0])}"
+    low, high = asked.middle - asked.half, asked.middle + asked.half
+    if np.ptp(low) == np.ptp(high) == 0.0:
+        return f"{decimals.exact(low[0])} <= x_i <= {decimals.exact(high[0])}"
+    return f"a box of {len(low)} inputs, {decimals.exact(2.0 * asked.half.max())} wide at most"
 
 
 class Domain(NamedTuple):

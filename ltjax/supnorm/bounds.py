@@ -103,7 +103,9 @@ def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
 
 
 def line(pair: Pair, wanted) -> tuple[Any, Any]:
-    """One input: the supremum is at 1 or at -1."""
+    """One input and the unit ball: the supremum is at 1 or at -1."""
+    if pair.domain is not None:
+        return 0.0, np.inf
     return tuple(ends.max(axis=1) for ends in pairs.reached(pair, np.array([[1.0, -1.0]])))
 
 

@@ -3,10 +3,6 @@
 ReLU is homogeneous, so layers may be divided by numbers that the bracket is multiplied with again:
 those of a ticket are its scales, those of two networks are powers of two, which round nothing, and
 the radius of the ball is one more.
-
-Networks with biases, and networks over another region, are brought to a `Domain`: there the bias is
-the weight of a constant input, which hidden neurons carry on, and the first layers take in the
-centre and the size of the region. What that rounds is in the bracket, too.
 """
 
 import math
@@ -18,9 +14,6 @@ import numpy as np
 
 from ltjax import decimals
 from ltjax.errors import InputError
-from ltjax.networks import domains
-from ltjax.networks.affine import ReluNetwork
-from ltjax.networks.domains import Region
 from ltjax.networks.pairs import SUBNORMAL, ULP, Pair, length
 from ltjax.system import files
 from ltjax.system.stops import Stop, never
@@ -62,12 +55,12 @@ def pair_of(
             cannot hold.
     """
     first, second = files.given(first, "first"), files.given(second, "second")
-    layers, scale = _divided(_widened(first, second), radius, first)
+    layers, scale = divided_by_powers(widened(first, second), radius, first)
     errors = tuple((b - a)[None] for a, b in layers)
     return Pair(tuple(a for a, _ in layers), errors, last), scale
 
 
-def _divided(layers, radius, first):
+def divided_by_powers(layers, radius, first):
     """Layers [2, n_out, n_in] or more with entries below 1, and the scale of their bracket.
 
     Args:
@@ -85,89 +78,7 @@ def _divided(layers, radius, first):
     return layers, scale
 
 
-class Posed(NamedTuple):
-    """Two networks as a pair with a domain, and how their bracket is to be read: see `outward`.
-
-    scale: a power of two that they were divided by.
-    moved: by how much the matrices of the first layers, f's and g's, were rounded in all.
-    """
-
-    pair: Pair
-    scale: float
-    moved: float = 0.0
-
-
-def posed(first: ReluNetwork, second: ReluNetwork, region: Region | None) -> Posed:
-    """Two networks over a region, the unit ball if None: their biases are weights, too.
-
-    With x = m + h s, m and h the middle and half the size of the region, the first layer is
-
-        W x + b = (W h / radius) (radius s) + ((W m + b) / constant) constant,
-
-    and that of the difference likewise, each entry a sum whose products are off by an ulp or two.
-    What has no biases over a ball about 0 stays homogeneous, and is not rounded at all.
-
-    Raises:
-        InputError: as of `pair_of`, and of a region of another number of inputs.
-    """
-    if first.last != second.last:
-        raise InputError(
-            f"networks must end with one kind of layer, got {first.last} and {second.last}."
-        )
-    dim = first.weights[0].shape[1]
-    region = region or domains.ball(np.zeros(dim), 1.0)
-    if len(region.middle) != dim:
-        name = "center" if region.shape == "ball" else "box"
-        raise InputError(f"{name} must have {dim} inputs, got {len(region.middle)}.")
-    plain = not (first.has_biases or second.has_biases or np.any(region.middle))
-    if plain and region.shape == "ball" and region.half[0] > 0.0:
-        return Posed(*pair_of(first.weights, second.weights, first.last, float(region.half[0])))
-    matrices = [files.given(n.weights, name) for n, name in ((first, "first"), (second, "second"))]
-    weights = _widened(*matrices)
-    biases = [
-        np.stack([np.pad(b, (0, w.shape[1] - len(b))) for b in both])
-        for w, *both in zip(weights, first.biases, second.biases, strict=True)
-    ]
-    layers = [np.concatenate([w, b[..., None]], -1) for w, b in zip(weights, biases, strict=True)]
-    changes = [layer[1:] - layer[:1] for layer in layers]
-    stacks = [np.concatenate([f[:1], e, 0.0 * e]) for f, e in zip(layers, changes, strict=True)]
-    sizes = np.abs(weights[0][0]) @ region.half, weights[0][0] @ region.middle + biases[0][0]
-    of_u, of_constant = map(length, sizes)
-    domain = domains.domain(region.shape, dim, of_u / ((of_u + of_constant) or 1.0))
-    stacks[0] = _placed(stacks[0][:2], region, domain)
-    carried = [np.zeros((3, 1, layer.shape[-1])) for layer in stacks[:-1]]
-    for n, row in enumerate(carried):
-        row[0, 0, -1], row[2, 0, -1] = (
-            (1.0, 0.0) if n else np.array([1.0, 8.0 * ULP]) / domain.constant
-        )
-        stacks[n] = np.concatenate([stacks[n], row], axis=1)
-    stacks, scale = _divided(stacks, 1.0, first.weights)
-    pair = Pair(
-        tuple(f for f, _, _ in stacks), tuple(e[None] for _, e, _ in stacks), first.last, domain
-    )
-    return Posed(pair, scale, float(length(stacks[0][2])))
-
-
-def _placed(both, region, domain):
-    """The first layers over a domain, f's and the change to g's, and what their rounding does.
-
-    Args:
-        both: of f and the change, [2, n_out, n_in + 1], the last column for the biases.
-
-    Returns:
-        [3, n_out, n_in + 1]: of f; the change; and by how much f, then g, may be off.
-    """
-    w, b, d = both[..., :-1], both[..., -1], len(region.middle)
-    w_size, b_size = np.abs(w), np.abs(w) @ np.abs(region.middle) + np.abs(b)
-    u, constant = w * (region.half / domain.radius), (w @ region.middle + b) / domain.constant
-    placed = np.concatenate([u, constant[..., None]], axis=-1)
-    off_u = 8.0 * (ULP * np.abs(u) + SUBNORMAL * (w_size > 0.0))
-    off_constant = (d + 12) * (ULP * b_size / domain.constant + SUBNORMAL * (b_size > 0.0))
-    off_f, off_change = np.concatenate([off_u, off_constant[..., None]], axis=-1)
-    return np.concatenate([placed, (2.0 * off_f + off_change)[None]])
-
-
-def _widened(first, second):
+def widened(first, second):
     """The layers of both networks side by side, [2, n_out, n_in], with zeros for what one lacks."""
     shapes = [[list(w.shape) for w in layers] for layers in (first, second)]
     one, other = ((len(s), s[0][1], s[-1][0]) for s in shapes)
@@ -267,7 +178,7 @@ def _up(value, towards):
     return math.nextafter(value if value > 0.0 or math.isnan(value) else 0.0, towards)
 
 
-def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
+def check(gap: float | None, seconds: float) -> None:
     """`InputError` of what no search can reach, long before there is one."""
     if gap is not None and not LEAST_GAP <= gap < math.inf:
         found = decimals.exact(gap)
@@ -276,8 +187,6 @@ def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
         )
     if not seconds >= 0.0:
         raise InputError(f"max-seconds must be at least 0, got {decimals.exact(seconds)}.")
-    if not 0.0 < radius < math.inf:
-        raise InputError(f"radius must be positive and finite, got {decimals.exact(radius)}.")
 
 
 def closing(
@@ -289,6 +198,7 @@ def closing(
     stop: Stop = never,
     divided: bool = True,
     moved: float = 0.0,
+    misread: float = 0.0,
 ) -> Iterator[Apart]:
     """Closer and closer brackets, of which each is valid; the first is there before any search.
 
@@ -300,7 +210,8 @@ def closing(
             close enough, too.
         norm: of several outputs, l2 or max.
         stop: asked before every step of the search.
-        divided, moved: see `outward`; false, and as it says, for what `posed` returns.
+        divided, moved: see `outward`; divided is false for what `pair_of` returns.
+        misread: by how much f and g differ from what is asked about, in all and in their own units.
     """
     from ltjax.system import devices
 
@@ -310,7 +221,10 @@ def closing(
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         lower, upper = max(lower, found.lower), min(upper, found.upper)
-        yield Apart(*outward(pair, scale, lower, upper, divided, moved), found.nodes)
+        low, high = outward(pair, scale, lower, upper, divided, moved)
+        if misread:
+            low, high = max(_up(low - misread, 0.0), 0.0), _up(high + misread, math.inf)
+        yield Apart(low, high, found.nodes)
         told = inner is not None and not lower <= inner < upper
         if told or upper <= lower * (1.0 + gap):
             break
