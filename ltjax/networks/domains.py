@@ -109,7 +109,7 @@ class Domain(NamedTuple):
 
 def domain(shape: str, dim: int, share: float) -> Domain:
     """The one in d inputs whose u has this share of the square of 1, and the constant the rest."""
-    share = min(max(share, SHARES[0]), SHARES[1])
+    share = float(min(max(share, SHARES[0]), SHARES[1]))
     inwards = 1.0 - (dim + 8) * ULP
     longest = (share if shape == "ball" else share / dim) ** 0.5
     return Domain(shape, longest * inwards, (1.0 - share) ** 0.5 * inwards)
@@ -147,7 +147,18 @@ def reach(within: Domain, dim: int) -> float:
     return within.radius * (1.0 if within.shape == "ball" else dim**0.5)
 
 
-def support(q, within: Domain) -> np.ndarray:
+def highest(q, within: Domain) -> np.ndarray:
+    """The points at which q.x is largest, of q [d + 1, n]; u is 0 where all are alike."""
+    u = q[:-1]
+    norm = np.max(np.abs(u), axis=0, initial=0.0)
+    u = u / np.where(norm > 0.0, norm, 1.0)
+    if within.shape == "ball":  # from outside to the nearest point
+        u = u / np.maximum(np.sqrt(np.sum(u * u, axis=0)), 0.5)
+    u = 2.0 * within.radius * (u if within.shape == "ball" else np.sign(u))
+    return nearest(np.concatenate([u, q[-1:]]), within)
+
+
+def support(q, within: Domain) -> np.ndarray | np.floating:
     """sup of q.x over the domain, but for rounding: q [..., d + 1] to [...]."""
     u, constant = np.abs(q[..., :-1]), q[..., -1] * within.constant
     size = np.sqrt(np.sum(u * u, axis=-1)) if within.shape == "ball" else np.sum(u, axis=-1)

@@ -87,9 +87,12 @@ def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
     Of one or two inputs, and of one small hidden layer, the supremum over the unit ball is known
-    exactly; of several small ones nearly. Over another domain cells of it are bounded.
+    exactly; of several small ones nearly. Over another domain that of one small hidden layer is
+    known, and otherwise cells of it are bounded.
     """
     if pair.domain is not None:
+        if max_min.applies(pair):
+            return (formula,)
         return (lines, climb, cells) if closing else (lines, climb)
     exact = {1: (line,), 2: (circle,)}
     if (dim := pair.weights[0].shape[1]) in exact:

@@ -234,11 +234,11 @@ def _searches(pair, gap, epsilon, norm, stop):
     """Brackets by the formula, where it applies, or by a tree; of deep networks by both."""
     from ltjax.supnorm import branch_and_bound, layered, max_min, splitting  # the way to jax
 
-    if pair.domain is not None:
-        yield from splitting.brackets(pair, gap, epsilon, norm, stop)
-        return
     if max_min.applies(pair, norm):
         yield from max_min.brackets(pair, gap, epsilon, stop)
+        return
+    if pair.domain is not None:
+        yield from splitting.brackets(pair, gap, epsilon, norm, stop)
         return
     tree = branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
     yield next(tree)

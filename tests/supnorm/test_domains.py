@@ -12,7 +12,7 @@ from ltjax import supnorm
 from ltjax.errors import InputError
 from ltjax.networks import affine, domains, pairs
 from ltjax.networks.affine import ReluNetwork
-from ltjax.supnorm import ascent, bounds, layered, linear, posing, sets, splitting
+from ltjax.supnorm import ascent, bounds, layered, linear, max_min, posing, sets, splitting
 from ltjax.supnorm.linear import Cells
 from ltjax.system import stops
 
@@ -98,6 +98,46 @@ def test_ten_more_of_every_shape_agree_with_it(sizes, shape):
         assert found.lower <= high * (1 + 1e-5) + 1e-9
         assert low <= found.upper * (1 + 1e-5) + 1e-9
         assert found.ratio <= 1.001
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sizes", [(1, 4, 1), (2, 6, 1), (3, 5, 2), (9, 7, 1)])
+def test_one_hidden_layer_is_settled_by_the_formula(sizes, shape):
+    """To 1e-6, and within the bracket that splitting finds on its own."""
+    for seed in range(5):
+        both = some(sizes, seed, (0.01, 0.3, 2.0)[seed % 3])
+        region = about(sizes[0], seed, shape)
+        pair, *_ = posed = posing.posed(*both, region)
+        assert max_min.applies(pair, "max")
+        found = list(max_min.brackets(pair, 1e-6))
+        assert all(one.lower <= found[-1].upper and found[-1].lower <= one.upper for one in found)
+        assert found[-1].upper <= found[-1].lower * (1 + 2e-6)
+        assert domains.holds(found[-1].point[:, None], pair.domain).all()
+        at_point = np.abs(pairs.difference(pair, found[-1].point[:, None])).max()
+        assert found[-1].lower == pytest.approx(at_point, rel=1e-9)
+        values = apart(*both, sampled(region), "max")
+        assert values.max() <= posed.scale * found[-1].upper * (1 + 1e-12)
+        if sizes[0] < 4:
+            *_, other = splitting.brackets(pair, 1e-2, norm="max")
+            assert other.lower <= found[-1].upper
+            assert found[-1].lower <= other.upper
+
+
+def test_a_formula_that_leaves_the_constant_free_is_noticed(monkeypatch):
+    """As if a bias might be taken with any sign, and as if there were none."""
+    support, differ = domains.support, np.zeros(2)
+    for fault, sign in enumerate((lambda q: np.abs(q), lambda q: 0.0 * q)):
+        for seed in range(6):
+            pair, *_ = posing.posed(*some((2, 4, 1), seed), about(2, seed, "ball"))
+            *_, right = max_min.brackets(pair, 1e-6)
+            wrong = lambda q, within, sign=sign: support(
+                np.concatenate([q[..., :-1], sign(q[..., -1:])], axis=-1), within
+            )
+            monkeypatch.setattr(domains, "support", wrong)
+            *_, other = max_min.brackets(pair, 1e-6, stop=stops.deadline(2.0))
+            monkeypatch.setattr(domains, "support", support)
+            differ[fault] += abs(other.upper - right.upper) > 1e-3 * right.upper
+    assert np.all(differ >= 3)
 
 
 # Planted faults: a bracket that a fault makes is no bracket of what was asked.
