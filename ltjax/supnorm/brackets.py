@@ -21,6 +21,7 @@ from ltjax.system.stops import Stop, never
 LEAST_GAP = 1e-6  # that float64, and some minutes, can certify
 LEAST, MOST = 1e-300, 1e300  # scales with which a bracket keeps the precision of float64
 WITHIN = 64  # binary digits between the neurons of a layer that are left as they are
+FEW = 8  # inputs with which cells of a ball are smaller soon enough
 NEVER = 2**20  # below all exponents: that of 0
 
 Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
@@ -238,7 +239,11 @@ def _searches(pair, gap, epsilon, norm, stop):
         yield from max_min.brackets(pair, gap, epsilon, stop)
         return
     if pair.domain is not None:
-        yield from splitting.brackets(pair, gap, epsilon, norm, stop)
+        cells = splitting.brackets(pair, gap, epsilon, norm, stop)
+        if pair.domain.shape == "ball" and pair.weights[0].shape[1] > FEW:
+            yield next(cells)
+            yield from branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
+        yield from cells
         return
     tree = branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
     yield next(tree)
