@@ -205,24 +205,47 @@ class Verify:
 
 @dataclass(frozen=True)
 class Gap:
-    """Tell how far two networks are apart over a ball, by a certified bracket that closes.
+    """Tell how far two networks are apart over a ball or a box, by a certified bracket that closes.
 
-    Any two bias-free ReLU networks of one depth: quantised, pruned, distilled. A first bracket is
-    there at once; the time, or an interrupt, ends the search with the one found so far, and a line
-    tells where it is wider than was asked for.
+    Any two ReLU networks of one depth, with or without biases: quantised, pruned, distilled. A
+    first bracket is there at once; the time, or an interrupt, ends the search with the one found so
+    far, and a line tells where it is wider than was asked for.
 
     Try:
       ltjax gap netA.npz netB.npz
       ltjax gap netA.npz netB.npz --gap 0.001 --norm max --max-seconds 600
+      ltjax gap model.onnx model_int8.onnx --center x0.npy --radius 0.1
+      ltjax gap model.onnx pruned.onnx --box 0 1 --norm max --gap 0.05
     """
 
-    first: Positional[Annotated[File, arg(help=NETWORK)]]
+    first: Positional[Annotated[File, arg(help="A ReLU network: .npz, .safetensors or .onnx.")]]
     second: Positional[
         Annotated[
             File, arg(help="Another one of the same depth; hidden layers may be of any size.")
         ]
     ]
-    radius: Annotated[float, arg(help="Of the ball of inputs.")] = 1.0
+    center: Annotated[
+        str | None,
+        arg(
+            metavar="FILE", help="Of the ball of inputs: .npy; 0 by default.", help_behavior_hint=""
+        ),
+    ] = None
+    radius: Annotated[
+        float | None,
+        arg(
+            metavar="R",
+            help="Of the ball, 1 by default; 0 about a center for the difference at that point.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    box: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="LO HI | FILE",
+            help="Inputs between two numbers, or between the rows of a .npy file, not in a ball.",
+            help_behavior_hint="",
+        ),
+    ] = ()
     norm: Annotated[Literal["l2", "max"], arg(help="Of the difference of the outputs.")] = "l2"
     last: Annotated[
         Literal["linear", "relu"], arg(help="What the last layer of the networks ends with.")
@@ -234,22 +257,41 @@ class Gap:
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
-        from ltjax.networks import reading
-        from ltjax.supnorm import brackets
-        from ltjax.system import devices
+        from ltjax.networks import domains, reading
+        from ltjax.supnorm import brackets, posing
+        from ltjax.system import devices, files
         from ltjax.tickets import gap_report
 
-        brackets.check(self.gap, self.max_seconds, self.radius)
-        first = reading.read_matrices(self.first, "first", self.last)
-        second = reading.read_matrices(self.second, "second", self.last)
-        pair, scale = brackets.pair_of(first, second, self.last, self.radius)
+        brackets.check(self.gap, self.max_seconds)
+        first = reading.read_network(self.first, "first", self.last)
+        second = reading.read_network(self.second, "second", self.last)
+        center = None if self.center is None else files.read_array(self.center, "center")
+        dim = first.weights[0].shape[1]
+        region = domains.region(dim, center, self.radius, self._ends())
+        posed = posing.posed(first, second, region)
         devices.keep_programs(self.compile_cache)
-        stop = _limit(self.max_seconds)
-        known = brackets.closing(pair, scale, self.gap, norm=self.norm, stop=stop, divided=False)
+        known = posed.closing(self.gap, self.norm, _limit(self.max_seconds))
         # What is known before any node is where the search begins.
         start, found, interrupted = _ends(known, lambda known: known.nodes == 0)
-        yield gap_report.report(start, found, self.gap)
+        yield gap_report.report(start, found, self.gap, region)
         _end(interrupted)
+
+    def _ends(self):
+        """The ends of the box: two numbers, or an array [2, d]; None where there is none."""
+        from ltjax.cli import values
+        from ltjax.errors import InputError
+        from ltjax.system import files
+
+        if not self.box:
+            return None
+        if len(self.box) == 1:
+            return files.read_array(self.box[0], "box")
+        try:
+            low, high = map(values.number, self.box)
+        except ValueError:  # more of them, too
+            found = " ".join(self.box)
+            raise InputError(f"box must be two numbers or one .npy file, got {found}.") from None
+        return low, high
 
 
 TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ltjax.errors import InputError
-from ltjax.networks import reading
-from ltjax.supnorm import brackets
+from ltjax.networks import arrays, domains, reading
+from ltjax.networks.affine import ReluNetwork
+from ltjax.supnorm import brackets, posing
 from ltjax.system import files, stops
 from ltjax.system.files import FilePath
 from ltjax.tickets import archive, pruning, verifying
@@ -104,18 +105,22 @@ def gap(
     second: Weights,
     gap: float = 0.01,
     *,
-    radius: float = 1.0,
+    center: Sequence[float] | np.ndarray | None = None,
+    radius: float | None = None,
+    box: Sequence | np.ndarray | None = None,
     norm: str = "l2",
     last: str = "linear",
     seconds: float = 60.0,
 ) -> tuple[float, float]:
-    """Certified bounds on the supremum of ||f - g|| over a ball, for two networks.
+    """Certified bounds on the supremum of ||f - g|| over a ball or a box, for two networks.
 
     Args:
-        first, second: their weight matrices, without biases: of one depth, with the same inputs
-            and outputs; hidden layers may be of any size.
+        first, second: a file, or weight matrices with or without a vector of biases behind each: of
+            one depth, with the same inputs and outputs; hidden layers may be of any size.
         gap: until upper <= (1 + gap) lower, or the time is over; any bracket is valid.
-        radius: of the ball of inputs.
+        center: of the ball of inputs, [d]; 0 by default.
+        radius: of the ball, 1 by default; 0 about a center is the difference at that point.
+        box: in place of the ball, the least and the largest inputs: two numbers, or [2, d].
         norm: of the difference of the outputs, l2 or max.
         last: linear or relu, what the last layer ends with.
         seconds: to work on the bracket at most.
@@ -123,14 +128,19 @@ def gap(
     Returns:
         lower, upper.
     """
-    brackets.check(gap, seconds, radius)
+    brackets.check(gap, seconds)
     if norm not in ("l2", "max"):
         raise InputError(f"norm must be one of l2, max, got {norm}.")
-    a, b = _layers(first, "first", last), _layers(second, "second", last)
-    pair, scale = brackets.pair_of(a, b, last, radius)
-    stop = stops.deadline(seconds)
-    *_, found = brackets.closing(pair, scale, gap, norm=norm, stop=stop, divided=False)
+    a, b = _network(first, "first", last), _network(second, "second", last)
+    region = domains.region(a.weights[0].shape[1], center, radius, box)
+    *_, found = posing.posed(a, b, region).closing(gap, norm, stops.deadline(seconds))
     return found.lower, found.upper
+
+
+def _network(network: Weights, name: str, last: str) -> ReluNetwork:
+    if isinstance(network, str | os.PathLike):
+        return reading.read_network(network, name, last)
+    return arrays.given(network, name, last)
 
 
 def _layers(network: Weights, name: str, last: str) -> list[np.ndarray]:
