@@ -276,6 +276,11 @@ def _parts(ticket: Ticket) -> tuple[bytes, bytes]:
     return json.dumps(sealed, separators=(",", ":")).encode(), kept
 
 
+def seal(ticket: Ticket) -> str:
+    """The digest that the file of a ticket ends its header with."""
+    return json.loads(_parts(ticket)[0])["digest"]
+
+
 def _seal(names: dict, kept: bytes) -> str:
     return hashlib.sha256(json.dumps(names).encode() + kept).hexdigest()
 

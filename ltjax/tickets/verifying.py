@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
         )
 
 
-def effective(ticket: Ticket) -> list[np.ndarray]:
+def effective(ticket: Ticket, trial: int = TRIAL) -> list[np.ndarray]:
     """The matrices C of g~, [side, n_out, n_in] a layer, from the kept weights alone.
 
     A kept neuron acts on the side of its weight W, whichever slot names it: whatever positions a
@@ -61,7 +61,7 @@ def effective(ticket: Ticket) -> list[np.ndarray]:
     """
     matrices = []
     for i, kept in enumerate(ticket.neurons):
-        output, hidden = (x[0] for x in kept_weights(ticket.seed, [TRIAL], kept[None], i))
+        output, hidden = (x[0] for x in kept_weights(ticket.seed, [trial], kept[None], i))
         counted = kept >= 0
         counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
         there = [(hidden > 0) == (side == 0) for side in range(len(kept))]
