@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from tyro.conf import Positional, arg, subcommand
 
-from ltjax.cli.flags import CompileCache, File, Flag, Watching
+from ltjax.cli.flags import CompileCache, File, Flag, NewFile, Watching
 
 Closeness = Annotated[
     float | None,
@@ -20,6 +20,10 @@ Closeness = Annotated[
         "clear.",
         help_behavior_hint="",
     ),
+]
+Proof = Annotated[
+    NewFile,
+    arg(help="Proof to write, which check_proof.py checks exactly with Python alone: .proof."),
 ]
 MaxSeconds = Annotated[float, arg(metavar="S", help="To work on the bracket at most.")]
 Better = TypeVar("Better")
@@ -59,6 +63,32 @@ def _judged(ticket, layers, gap: float | None, seconds: float):
     return verdict, stops.either(stop, lambda: interrupted), interrupted
 
 
+def _proved(path: str, made: Callable[[], bytes], first: str, second: str) -> Iterator[str]:
+    """Write a proof about two files once the checker has accepted it; or tell why there is none."""
+    from ltjax.errors import UnprovedError
+    from ltjax.system import files
+    from ltjax.tickets import proving
+
+    try:
+        proof = made()
+        said = proving.check(first, second, proof)
+    except UnprovedError as error:
+        yield f"proof: none, as {error}"
+        return
+    files.write_atomic(path, proof)
+    yield f"proof: {path}"
+    yield f"proved: {said}"
+
+
+def _check_proof(path: str | None, inputs: list[str]) -> None:
+    """`InputError` of a name that a proof may not have."""
+    from ltjax.system import files
+
+    if path is not None:
+        files.check_output(path, "proof", (".proof",))
+        files.check_no_input(path, "proof", inputs)
+
+
 def _end(interrupted: bool) -> None:
     """What was found is told; the exit code says that it is not all."""
     if interrupted:
@@ -75,6 +105,7 @@ class Make:
     Try:
       ltjax ticket mynet.npz --epsilon 0.1 --seed 3 --out ticket.npz
       ltjax ticket mynet.npz --epsilon 0.1 --narrow --out ticket.npz
+      ltjax ticket mynet.npz --epsilon 0.1 --out ticket.npz --proof ticket.proof
     """
 
     network: Positional[Annotated[File, arg(help=NETWORK)]]
@@ -103,6 +134,7 @@ class Make:
         Flag, arg(help="Refuse a network outside the theorem's hypotheses: do not rescale it.")
     ] = False
     gap: Closeness = None
+    proof: Proof = None
     max_seconds: MaxSeconds = 60.0
     compile_cache: CompileCache = None
 
@@ -111,9 +143,10 @@ class Make:
         from ltjax.errors import FalseClaimError
         from ltjax.supnorm import brackets
         from ltjax.system import devices, files, interrupts
-        from ltjax.tickets import archive, pruning, report
+        from ltjax.tickets import archive, proving, pruning, report
 
         brackets.check(self.gap, self.max_seconds)
+        _check_proof(self.proof, [self.network])
         files.check_output(self.out, "out", (".npz",))
         files.check_no_input(self.out, "out", [self.network])
         layers = files.read_network(self.network, "network")
@@ -134,6 +167,9 @@ class Make:
         files.write_atomic(self.out, archive.to_bytes(ticket))
         yield report.report(ticket, layers, verdict, self.gap, stop)
         yield f"ticket: {self.out}"
+        if self.proof and not interrupted:
+            made = lambda: proving.of_ticket(ticket, layers, stop=_limit(self.max_seconds))
+            yield from _proved(self.proof, made, self.out, self.network)
         _end(interrupted)
         if not verdict.holds:
             epsilon = decimals.exact(self.epsilon)
@@ -196,6 +232,7 @@ class Gap:
     Try:
       ltjax gap netA.npz netB.npz
       ltjax gap netA.npz netB.npz --gap 0.001 --norm max --max-seconds 600
+      ltjax gap netA.npz netB.npz --proof gap.proof
     """
 
     first: Positional[Annotated[File, arg(help=NETWORK)]]
@@ -212,15 +249,17 @@ class Gap:
     gap: Annotated[
         float, arg(metavar="G", help="Close the bracket until upper <= (1 + G) lower.")
     ] = 0.01
+    proof: Proof = None
     max_seconds: MaxSeconds = 60.0
     compile_cache: CompileCache = None
 
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax.supnorm import brackets
         from ltjax.system import devices, files
-        from ltjax.tickets import gap_report
+        from ltjax.tickets import gap_report, proving
 
         brackets.check(self.gap, self.max_seconds, self.radius)
+        _check_proof(self.proof, [self.first, self.second])
         first = files.read_network(self.first, "first")
         second = files.read_network(self.second, "second")
         pair, scale = brackets.pair_of(first, second, self.last, self.radius)
@@ -230,6 +269,17 @@ class Gap:
         # What is known before any node is where the search begins.
         start, found, interrupted = _ends(known, lambda known: known.nodes == 0)
         yield gap_report.report(start, found, self.gap)
+        if self.proof and not interrupted:
+            made = lambda: proving.of_gap(
+                first,
+                second,
+                self.gap,
+                last=self.last,
+                radius=self.radius,
+                norm=self.norm,
+                stop=_limit(self.max_seconds),
+            )
+            yield from _proved(self.proof, made, self.first, self.second)
         _end(interrupted)
 
 

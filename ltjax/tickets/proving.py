@@ -104,10 +104,13 @@ def of_gap(
     norm: str = "l2",
     stop: Stop = never,
 ) -> bytes:
-    """A proof of both ends of a bracket on the distance of two networks; arguments as of `gap`.
+    """A proof of both ends of a bracket on the distance of two networks; of 0 there is no point.
 
-    Raises:
-        UnprovedError: where the upper bound is one that has no proof yet.
+    Where no theta prove the bracket of float64, the upper end is that of norms.
+
+    Args:
+        first, second, gap, last, radius, norm: as of `ltjax.gap`.
+        stop: as of `of_ticket`.
     """
     problem = _gap_problem(first, second, last, norm)._replace(room=min(gap / 8.0, ROOM))
     found = _searched(problem, gap / 2.0, None, stop)
@@ -115,7 +118,7 @@ def of_gap(
     level = simplest(least * (1 + Fraction(problem.room) / 2), least * (1 + Fraction(problem.room)))
     upper, lower = _upper(problem, level, stop), _lower(problem, found.point)
     if isinstance(upper, str):
-        raise UnprovedError(upper)
+        upper = _norms(problem, None)
     proof: dict[str, Any] = {"last": last, "norm": norm, "radius": _text(Fraction(radius))}
     proof |= {"upper": upper} | ({"lower": lower} if lower else {})
     return _bytes(proof, *(archive.digest(layers, last) for layers in (first, second)))
@@ -138,7 +141,7 @@ def check(first: FilePath, second: FilePath, proof: bytes) -> str:
     said = done.stdout.strip()
     if done.returncode:
         raise UnprovedError(f"the checker says {said or 'nothing'}")
-    return said
+    return said.removeprefix("PROVED: ")
 
 
 def _ticket_problem(ticket, layers, trial):
@@ -239,13 +242,18 @@ def _bounds(sides):
 
 
 def _composed(problem, level, gain, norms):
-    """The rule compose, in its averaged form, with what stands for the norm of a run."""
+    """The rule compose, in its averaged form, with what stands for the norm of a run.
+
+    Args:
+        level: that is to be proved; None for whatever there is.
+    """
     layers = [(w[None], e) for w, e in zip(*problem.pair[:2], strict=True)]
     bound = float(certificate.averaged(layers, gain, np))
     least = Fraction(bound * (1.0 + SLACK)) * problem.unit
-    if least > level:
+    if level is not None and least > level:
         return f"{'norms' if norms else 'slots'} give {decimals.above(least)}"
-    most = min(level, least * (1 + Fraction(ROOM)))
+    most = least * (1 + Fraction(problem.room))
+    most = most if level is None else min(level, most)
     return {"by": "compose", "bound": _text(simplest(least, most)), "norms": norms}
 
 
@@ -362,12 +370,16 @@ def _searched(problem: Problem, gap: float, epsilon: float | None, stop: Stop):
 
 def _lower(problem: Problem, x: np.ndarray, above: Fraction | None = None) -> dict | None:
     """A bound by a point near x; None where it is 0, or not above a number."""
+    found = []
     for over in POINTS:
         size = float(length(x)) * (1.0 + SLACK)
         point = [int(v) for v in np.trunc(x / size * over)] if size else [0] * len(x)
-        most = _root_below(_square(problem, point) / over**2)
-        if most > (above or 0):
-            least = most * (1 - Fraction(problem.room)) if above is None else (above + most) / 2
+        found.append((_root_below(_square(problem, point) / over**2), point, over))
+    # The coarsest point that will do: near a wall of a linear region it may be far off.
+    enough = max(found)[0] * (1 - Fraction(problem.room)) if above is None else above
+    for most, point, over in found:
+        if most > enough:
+            least = (enough + most) / 2
             return {"bound": _text(simplest(least, most)), "point": point, "over": over}
     return None
 

@@ -1,6 +1,8 @@
 """`ltjax ticket` and `ltjax verify`: exit codes, one-line errors, and nothing lost."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 
 from ltjax.cli import program
 from ltjax.networks import targets
-from ltjax.tickets import archive, pruning, verifying
+from ltjax.tickets import archive, proving, pruning, verifying
 from ltjax.tickets.scales import rescale
 
+ROOT = Path(__file__).parents[2]
 SIZES = (3, 4, 2)
 
 
@@ -160,3 +163,32 @@ def test_bad_input_is_one_line(here, capfd, argv, message):
     assert told.count("\n") == 1
     assert re.search(message, told), told
     assert sorted(here.iterdir()) == before
+
+
+def test_a_proof_is_written_once_the_checker_has_accepted_it(here, capfd):
+    assert call(*MAKE, "--proof", "ticket.proof") == 0
+    made, told = said(capfd)
+    assert (made["proof"], told) == ("ticket.proof", "")
+    assert made["proved"].endswith("HOLDS at epsilon 0.5.")
+    assert call("gap", "net.npz", "other.npz", "--proof", "gap.proof") == 0
+    made, told = said(capfd)
+    assert "at most" in made["proved"]
+    assert "somewhere at least" in made["proved"]
+    for paths in (["ticket.npz", "net.npz", "ticket.proof"], ["net.npz", "other.npz", "gap.proof"]):
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_without_a_proof_there_is_a_line_and_no_file(here, capfd, monkeypatch):
+    lie = proving.of_ticket
+    monkeypatch.setattr(proving, "of_ticket", lambda *a, **k: lie(*a, **k)[:-9] + b'"0"}}')
+    assert call(*MAKE, "--proof", "lie.proof") == 0
+    made, _ = said(capfd)
+    assert made["proof"].startswith("none, as the checker says ")
+    assert not Path("lie.proof").exists()
+
+
+@pytest.mark.parametrize("proof", ["a.txt", "net.npz"])
+def test_a_proof_has_a_name_of_its_own(here, capfd, proof):
+    assert call(*MAKE, "--proof", proof) == 2
+    assert "proof must end in .proof" in said(capfd)[1]
