@@ -283,4 +283,67 @@ class Gap:
         _end(interrupted)
 
 
-TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap
+@dataclass(frozen=True)
+class Prove:
+    """Draw verdicts of a record of networks at random, and prove each of them.
+
+    The trial is run again, and what it keeps is a ticket whose error is proved to be at most
+    epsilon, or above it, as the record counts it. Exit code 1 where the proof says otherwise.
+
+    Try:
+      ltjax prove runs/network.jsonl --cells 20
+      ltjax prove runs/network.jsonl --cells 100 --seed 1 --out proofs
+    """
+
+    record: Positional[Annotated[File, arg(help="Record of `ltjax curve network`.")]]
+    cells: Annotated[int, arg(help="How many verdicts.")] = 20
+    seed: Annotated[int, arg(help="Of the lot.")] = 0
+    out: Annotated[
+        NewFile,
+        arg(help="Folder to leave network.npz, and a ticket and a proof of each cell in."),
+    ] = None
+    max_seconds: Annotated[float, arg(metavar="S", help="To work on one proof at most.")] = 60.0
+    compile_cache: CompileCache = None
+
+    def __call__(self, watching: Watching) -> Iterator[str]:
+        import tempfile
+        from pathlib import Path
+
+        from ltjax.counting import records
+        from ltjax.errors import FalseClaimError, UnprovedError
+        from ltjax.system import devices, files
+        from ltjax.tickets import archive, cells, proving
+        from ltjax.validate import check_seed
+
+        check_seed(self.seed)
+        tally = records.load([self.record])
+        devices.keep_programs(self.compile_cache)
+        layers, proved, wrong = tally.problem.arrays, 0, []
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(self.out or temporary)
+            files.write_network(folder / "network.npz", layers)
+            for n, cell in enumerate(cells.drawn(tally, self.cells, self.seed), 1):
+                path = folder / f"{n}.npz"
+                files.write_atomic(path, archive.to_bytes(cell.ticket))
+                name = f"trial {cell.trial}, {cell.criterion} at {cell.width}, epsilon "
+                name += f"{cell.ticket.epsilon:g}: {cell.word}"
+                try:
+                    stop = _limit(self.max_seconds)
+                    proof = proving.of_ticket(cell.ticket, layers, cell.trial, stop)
+                    said = proving.check(path, folder / "network.npz", proof)
+                except UnprovedError as error:
+                    yield f"{name}, no proof, as {error}"
+                    continue
+                files.write_atomic(folder / f"{n}.proof", proof)
+                proved += 1
+                word = "REFUTED" if "REFUTED" in said else "HOLDS"
+                wrong += [n] * (cell.word not in (word, "UNDECIDED"))
+                yield f"{name}, proved {word}"
+        yield f"proved: {proved} of {self.cells}"
+        if wrong:
+            raise FalseClaimError(
+                f"{self.record} counts otherwise what is proved of cell {wrong[0]}."
+            )
+
+
+TicketCommand = Annotated[Make, subcommand("ticket")] | Verify | Gap | Prove

@@ -137,6 +137,13 @@ def read_network(path: FilePath, name: str) -> list[np.ndarray]:
     return as_network(arrays, name)
 
 
+def write_network(path: FilePath, layers: Sequence[np.ndarray]) -> None:
+    """The inverse of `read_network`."""
+    data = io.BytesIO()
+    np.savez(data, *layers)
+    write_atomic(path, data.getvalue())
+
+
 def as_network(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """Weight matrices in float64, none of them rounded, each a layer that fits the one before."""
     layers = [_matrix(values, name, shown(layer)) for layer, values in arrays.items()]

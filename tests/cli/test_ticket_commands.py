@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ltjax
 from ltjax.cli import program
 from ltjax.networks import targets
-from ltjax.tickets import archive, proving, pruning, verifying
+from ltjax.tickets import archive, cells, proving, pruning, verifying
 from ltjax.tickets.scales import rescale
 
 ROOT = Path(__file__).parents[2]
@@ -192,3 +193,49 @@ def test_without_a_proof_there_is_a_line_and_no_file(here, capfd, monkeypatch):
 def test_a_proof_has_a_name_of_its_own(here, capfd, proof):
     assert call(*MAKE, "--proof", proof) == 2
     assert "proof must end in .proof" in said(capfd)[1]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record of pruned networks, of which hardly any cell is sure beforehand."""
+    path = tmp_path_factory.mktemp("record") / "network.jsonl"
+    problem = ltjax.network(2, 3, 2, (0.6, 0.3), (4, 16), rules=("sup",), seed=2)
+    ltjax.run(problem, trials=60, out=path)
+    return path
+
+
+@pytest.mark.slow
+def test_verdicts_of_a_record_are_proved(record, here, capfd, tmp_path):
+    assert call("prove", str(record), "--cells", "12", "--out", str(tmp_path / "proofs")) == 0
+    out, _ = capfd.readouterr()
+    *cells, last = out.splitlines()
+    assert last == "proved: 12 of 12"
+    words = [line.rsplit(None, 1)[1] for line in cells]
+    assert set(words) == {"HOLDS", "REFUTED"}
+    for n, word in enumerate(words, 1):
+        paths = [tmp_path / "proofs" / name for name in (f"{n}.npz", "network.npz", f"{n}.proof")]
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert f": {word} at epsilon " in done.stdout
+
+
+@pytest.mark.slow
+def test_a_proof_against_the_record_makes_its_claim_false(record, here, capfd, monkeypatch):
+    drawn = cells.drawn
+
+    def turned(*arguments):
+        other = {"HOLDS": "REFUTED", "REFUTED": "HOLDS"}
+        return (cell._replace(word=other[cell.word]) for cell in drawn(*arguments))
+
+    monkeypatch.setattr(cells, "drawn", turned)
+    assert call("prove", str(record), "--cells", "1") == 1
+    assert "counts otherwise what is proved of cell 1." in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_only_verdicts_on_suprema_are_proved(here, capfd, tmp_path):
+    problem = ltjax.network(2, 3, 2, (0.6,), (4,), rules=("tight",))
+    ltjax.run(problem, trials=2, out=tmp_path / "tight.jsonl")
+    assert call("prove", str(tmp_path / "tight.jsonl")) == 2
+    assert "record must be of networks by rule sup or tree" in said(capfd)[1]
