@@ -2,18 +2,24 @@
 
 import copy
 import importlib.util
+import io
 import json
+import re
 import subprocess
 import sys
+import zipfile
+from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ltjax.errors import UnprovedError
 from ltjax.networks.pruned import block_counts, block_numbers, slots
-from ltjax.tickets import archive, proving
+from ltjax.tickets import archive, proving, verifying
 from ltjax.tickets.scales import rescale
 from ltjax.weights import redraw
 
@@ -306,3 +312,283 @@ def test_an_edited_proof_proves_nothing(made, lie, tmp_path, capsys):
         assert (code, out[:12]) == (UNREADABLE, "UNREADABLE: "), out
     else:
         assert (code, out[:12]) == (REFUSED, "NOT PROVED: "), out
+
+
+# Files.
+
+
+def zipped(members, path, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+
+
+def npy(array):
+    data = io.BytesIO()
+    np.save(data, array)
+    return data.getvalue()
+
+
+def damaged(kind, paths, folder):
+    """The paths of a proof with one file in place of another."""
+    first, second, proof = paths
+    data, matrix = proof.read_bytes(), npy(np.ones((2, 3)))
+    new = folder / "new"
+    if kind.startswith("proof"):
+        texts = {
+            "proof that is cut": data[:-5],
+            "proof with more after it": data + b"{}",
+            "proof of no text": b"\xff\xfe" + data,
+            "proof that is empty": b"",
+            "proof with a member twice": b'{"trial":0,' + data[1:],
+            "proof nested deeply": b"[" * 10**6,
+            "proof with a huge integer": data.replace(b'"trial":0', b'"trial":' + b"9" * 10**6),
+            "proof with a float": data.replace(b'"trial":0', b'"trial":0.0'),
+            "proof with NaN": data.replace(b'"trial":0', b'"trial":NaN'),
+            "proof without end": b'{"format":"' + b"a" * 2**23 + b'"}',
+        }
+        new.write_bytes(texts[kind])
+        return first, second, new
+    archives = {
+        "network of zeros beyond measure": [("a.npy", npy(np.zeros((2000, 2000))))],
+        "network with an array twice": [("a.npy", matrix), ("a.npy", matrix)],
+        "network of texts": [("a.npy", npy(np.array([["a"]])))],
+        "network of objects": [("a.npy", matrix.replace(b"'<f8'", b"'|O8'"))],
+        "network of vectors": [("a.npy", npy(np.ones(3)))],
+        "network that does not chain": [("a.npy", matrix), ("b.npy", matrix)],
+        "network with an infinity": [("a.npy", npy(np.full((2, 3), np.inf)))],
+        "network with a NaN": [("a.npy", npy(np.full((2, 3), np.nan)))],
+        "network of long integers": [("a.npy", npy(np.full((2, 3), 2**53 + 1)))],
+        "network of too few numbers": [("a.npy", matrix[:-8])],
+        "network of too many numbers": [("a.npy", matrix + b"12345678")],
+        "network of nothing": [],
+        "network of empty matrices": [("a.npy", npy(np.ones((0, 3))))],
+        "network of many layers": [(f"{n}.npy", npy(np.ones((1, 1)))) for n in range(13)],
+    }
+    if kind in archives:
+        zipped(archives[kind], new, compression=zipfile.ZIP_DEFLATED)
+        return first, new, proof
+    old = first.read_bytes()
+    assert kind == "ticket with a bit turned"
+    new.write_bytes(old.replace(b'"seed":1', b'"seed":2'))
+    return new, second, proof
+
+
+FILES = """proof that is cut, proof with more after it, proof of no text, proof that is empty,
+proof with a member twice, proof nested deeply, proof with a huge integer, proof with a float,
+proof with NaN, proof without end, network of zeros beyond measure, network with an array twice,
+network of texts, network of objects, network of vectors, network that does not chain,
+network with an infinity, network with a NaN, network of long integers, network of too few numbers,
+network of too many numbers, network of nothing, network of empty matrices, network of many layers,
+ticket with a bit turned"""
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", [kind.strip() for kind in FILES.replace("\n", " ").split(",")])
+def test_a_damaged_file_cannot_be_read(made, kind, tmp_path, capsys):
+    code, out = said(damaged(kind, made["norms"], tmp_path), capsys)
+    assert (code, out[:12]) == (UNREADABLE, "UNREADABLE: "), out
+
+
+def test_another_network_or_ticket_is_refused(made, capsys):
+    ticket, network, proof = made["separate"]
+    for other in ([made["pooled"][0], network, proof], [ticket, made["pooled"][1], proof]):
+        code, out = said(other, capsys)
+        assert (code, out[:12]) == (REFUSED, "NOT PROVED: ")
+    assert said([ticket, network, made["pooled"][2]], capsys)[0] == REFUSED
+    assert checker.main([]) == UNREADABLE
+    assert checker.main([str(ticket), str(network), "nowhere"]) == UNREADABLE
+
+
+@pytest.mark.parametrize("kind", ["<f8", ">f8", "F"])
+def test_a_network_of_any_type_is_read_to_the_bit(made, kind, tmp_path, capsys):
+    ticket, network, proof = made["blocks"]
+    with np.load(network) as arrays:
+        layers = [
+            np.array(w, order="F") if kind == "F" else w.astype(kind) for w in arrays.values()
+        ]
+    np.savez(tmp_path / "net.npz", *layers)
+    assert said([ticket, tmp_path / "net.npz", proof], capsys)[0] == PROVED
+
+
+@pytest.mark.parametrize("kind", ["<f2", ">f2", "<f4", "i1", ">i2", "<i8", "<u4"])
+def test_networks_of_short_numbers_are_proved(kind, tmp_path, capsys):
+    first = [(8 * w).astype(kind) for w in random_layers((2, 3, 1), 5)]
+    second = [first[0], (first[1] + 1).astype(kind)]
+    paths = [tmp_path / name for name in ("first.npz", "second.npz", "gap.proof")]
+    layers = [[w.astype(float) for w in net] for net in (first, second)]
+    for path, net in zip(paths, (first, second), strict=False):
+        np.savez(path, *net)
+    paths[2].write_bytes(proving.of_gap(*layers, 0.01))
+    assert said(paths, capsys)[0] == PROVED
+
+
+# The checker against suprema that are known exactly: of networks with two inputs.
+
+
+def ticket_supremum(ticket, layers):
+    """A bracket on the square of the supremum, by `rationals`."""
+    kept = verifying.effective(ticket)
+    kept[0] = np.concatenate([kept[0][:1], -kept[0][1:]], axis=2)
+    scales = map(Fraction, ticket.scales)
+    g = [s * rationals.rational(side) for s, (side,) in zip(scales, kept, strict=True)]
+    f = rationals.two_sided([rationals.rational(layer) for layer in layers])
+    return rationals.supremum(rationals.integers(f, g, ticket.last, "l2"))
+
+
+def any_claim(n, folder):
+    """A ticket or a gap of some kind; its paths, and a bracket on the square of the supremum."""
+    rng = np.random.default_rng(n)
+    outputs, depth = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+    layers = random_layers((2, *rng.integers(1, 5, depth - 1), outputs), n)
+    last = str(rng.choice(["linear", "linear", "relu"]))
+    paths = [folder / name for name in (f"{n}.npz", f"{n}-net.npz", f"{n}.proof")]
+    if n % 4 == 3:
+        size, radius, norm = 10.0 ** -int(rng.integers(0, 6)), 2.5, ("l2", "max")[n // 4 % 2]
+        second = [w + size * rng.normal(size=w.shape) for w in layers]
+        np.savez(paths[0], *layers)
+        np.savez(paths[1], *second)
+        options = {"last": last, "norm": norm, "radius": radius}
+        paths[2].write_bytes(proving.of_gap(layers, second, 0.01, **options))
+        two = rationals.of_networks(layers, second, last, norm, radius)
+        return paths, rationals.supremum(two)
+    construction = ("blocks", "separate", "pooled")[n % 4]
+    layers = [w * 10.0 ** int(rng.integers(-3, 3)) for w in layers]
+    scale = float(np.prod([np.abs(w).max() for w in layers]))
+    ticket = made_ticket(layers, last, construction, 1.0, n)
+    top = ticket_supremum(ticket, layers)
+    # Far above the supremum, just above, or below: sets and branches are needed in between.
+    factor = (6.0, 1.02, 0.9)[n // 4 % 3]
+    ticket = replace(ticket, epsilon=max(factor * float(top.low) ** 0.5, 1e-9 * scale))
+    paths[0].write_bytes(archive.to_bytes(ticket))
+    np.savez(paths[1], *layers)
+    paths[2].write_bytes(proving.of_ticket(ticket, layers))
+    return paths, top
+
+
+def squares(proof):
+    """The squares of what a proof claims, by kind."""
+    radius = Fraction(proof.get("radius", 1))
+    ends = {"upper", "lower"} & set(proof)
+    return {kind: (radius * Fraction(proof[kind]["bound"])) ** 2 for kind in ends}
+
+
+def is_true(claimed, top):
+    return claimed.get("lower", 0) <= top.high and claimed.get("upper", top.low) >= top.low
+
+
+def proved_of(numbers, folder, capsys):
+    """How many of some claims are proved, each within what is known exactly."""
+    proved = 0
+    for n in numbers:
+        try:
+            paths, top = any_claim(n, folder)
+        except UnprovedError:
+            continue
+        code, out = said(paths, capsys)
+        assert code == PROVED, (n, out)
+        assert is_true(squares(json.loads(paths[2].read_bytes())), top), n
+        proved += 1
+    return proved
+
+
+def test_proved_bounds_are_those_of_exact_arithmetic(tmp_path, capsys):
+    quick = [0, 1, 2, 6, 8, 9, 11, 12, 20, 21, 22, 35, 39]  # of these no search takes a compiler
+    assert proved_of(quick, tmp_path, capsys) == len(quick)
+
+
+@pytest.mark.slow
+def test_of_many_kinds_of_claims_a_hundred_are_proved(tmp_path, capsys):
+    assert proved_of(range(160), tmp_path, capsys) >= 100
+
+
+# A fuzzer: what is accepted is true, whatever it was made of.
+
+JUNK = (0, 1, -1, 2, 10**30, 10**399, True, None, "", "0", "1", "1/2", "9/7", [], {}, [0], "max")
+
+
+def places(value, found=()):
+    """(container, key) of all parts of a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in list(inner):
+        found = [*found, (value, key)]
+        if isinstance(part, dict | list):
+            found = places(part, found)
+    return found
+
+
+def mutated(proof, rng):
+    """A proof with one to three parts exchanged, dropped, doubled or changed a little."""
+    proof = copy.deepcopy(proof)
+    for _ in range(rng.integers(1, 4)):
+        at = places(proof)
+        holder, key = at[rng.integers(len(at))]
+        old, kind = holder[key], rng.integers(6)
+        if kind == 0:
+            other, there = at[rng.integers(len(at))]
+            holder[key] = copy.deepcopy(other[there])
+        elif kind == 1 and isinstance(holder, dict):
+            del holder[key]
+        elif kind == 2 and isinstance(holder, list):
+            holder.insert(key, copy.deepcopy(old))
+        elif kind == 3:
+            holder[key] = JUNK[rng.integers(len(JUNK))]
+        elif isinstance(old, int):
+            holder[key] = int(old * rng.choice([0.5, 0.99, 1.01, 2.0])) + int(rng.integers(-1, 2))
+        elif isinstance(old, str) and re.fullmatch(r"\d+(/\d+)?", old):
+            holder[key] = str(Fraction(old) * Fraction(int(rng.integers(50, 150)), 100))
+    return proof
+
+
+def suprema(paths):
+    """The supremum by last, norm and radius of a claim about two files; None for a ticket."""
+    with np.load(paths[0]) as first, np.load(paths[1]) as second:
+        names, nets = first.files, [list(arrays.values()) for arrays in (first, second)]
+    if "kept" in names:
+        return lambda *_: ticket_supremum(archive.read(paths[0]), nets[1])
+    sizes = [np.maximum(a.shape, b.shape) for a, b in zip(*nets, strict=True)]
+    nets = [[filled(w, size) for w, size in zip(net, sizes, strict=True)] for net in nets]
+    return lambda *claim: rationals.supremum(rationals.of_networks(*nets, *claim))
+
+
+def filled(matrix, shape):
+    wide = np.zeros(shape)
+    wide[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return wide
+
+
+def accepted_of(count, made, folder, capsys):
+    """How many mutations of true proofs are accepted, and of false ones; all that are, are true."""
+    rng, known = np.random.default_rng(0), []
+    about = lambda p: (p.get("last"), p.get("norm"), float(Fraction(p.get("radius", 1))))
+    for name in ("blocks", *GAPS):
+        supremum = cache(suprema(made[name]))
+        true = json.loads(made[name][2].read_bytes())
+        false = copy.deepcopy(true)
+        *_, radius = claim = about(true)
+        below = 0.999 * float(supremum(*claim).low) ** 0.5 / radius
+        false["upper"]["bound"] = str(Fraction(below).limit_denominator(10**6))
+        known.append((made[name][:2], supremum, true, false))
+    accepted, path = [0, 0], folder / "a.proof"
+    for n in range(count):
+        files, supremum, *both = known[n % len(known)]
+        proof = mutated(both[n % 2], rng)
+        path.write_text(json.dumps(proof))
+        code, out = said([*files, path], capsys)
+        if code == PROVED:
+            assert is_true(squares(proof), supremum(*about(proof))), out
+            accepted[n % 2] += 1
+    return accepted
+
+
+def test_no_mutation_makes_a_false_claim_proved(made, tmp_path, capsys):
+    true, _ = accepted_of(300, made, tmp_path, capsys)
+    assert 0 < true < 100  # some change nothing that is claimed
+
+
+@pytest.mark.slow
+def test_of_ten_thousand_mutations_none_proves_a_false_claim(made, tmp_path, capsys):
+    true, false = accepted_of(10_000, made, tmp_path, capsys)
+    said_of = f"{5000 - true:,} of 5,000 mutations of true proofs, {5000 - false:,} of false ones"
+    with capsys.disabled():
+        print(f"\nrefused: {said_of}")
