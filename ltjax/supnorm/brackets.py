@@ -218,7 +218,7 @@ def closing(
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
     lower, upper = 0.0, math.inf
-    for found in devices.quietly(_searches(pair, gap, inner, norm, stop)):
+    for found in devices.quietly(searches(pair, gap, inner, norm, stop)):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         lower, upper = max(lower, found.lower), min(upper, found.upper)
@@ -231,7 +231,7 @@ def closing(
             break
 
 
-def _searches(pair, gap, epsilon, norm, stop):
+def searches(pair, gap, epsilon, norm, stop):
     """Brackets by the formula, where it applies, or by a tree; of deep networks by both."""
     from ltjax.supnorm import branch_and_bound, layered, max_min, splitting  # the way to jax
 

@@ -146,8 +146,8 @@ class _Search:
     def __init__(self, pair, gap, epsilon, stop):
         self.gap, self.epsilon, self.stop = gap, epsilon, stop
         self.outputs = [pairs.of_outputs(pair, [k]) for k in range(len(pair.weights[1]))]
-        self.split, self.domain = _is_split(pair), pair.domain
-        self.parts = [part for one in self.outputs for part in _parts(one)]
+        self.split, self.domain = is_split(pair), pair.domain
+        self.parts = [part for one in self.outputs for part in parts(one)]
         self.lower, self.upper = 0.0, np.inf
         self.point = np.zeros(pair.weights[0].shape[1])
         self.nodes, self.order, self.heap = 0, count(), []
@@ -437,16 +437,16 @@ def _least_over(row, q, domain):
     return np.where(np.abs(tilt) < 1.0, nearest + shift, np.sign(tilt) * np.inf)
 
 
-def _is_split(pair: Pair) -> bool:
+def is_split(pair: Pair) -> bool:
     """Whether g has weights of its own for either sign of an input."""
     return pair.errors[0].shape[0] == 2 and not np.array_equal(*pair.errors[0])
 
 
-def _parts(pair: Pair) -> tuple[_Part, _Part]:
+def parts(pair: Pair) -> tuple[_Part, _Part]:
     """The pieces of g - f and of f - g, for one output."""
     (w, (a,)), (e, (last, *_)) = pair.weights, pair.errors
     f, sided = last[0], lambda plus, minus: np.concatenate([plus, -minus], axis=1)
-    if not _is_split(pair):
+    if not is_split(pair):
         sided = lambda plus, minus: plus
     b, u, v, moved = a + f, sided(w, w), sided(w + e[0], w + e[-1]), sided(e[0], e[-1])
     apart = a[:, None] * moved + f[:, None] * v  # b v - a u, as accurate as the errors

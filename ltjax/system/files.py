@@ -130,6 +130,13 @@ def _plain(data: bytes, name: str, member: str) -> np.ndarray:
         raise InputError(f"{name} must be real numbers, got {found}{UNNAMED}.") from None
 
 
+def write_network(path: FilePath, layers: Sequence[np.ndarray]) -> None:
+    """Weight matrices [n_out, n_in] as a .npz file."""
+    data = io.BytesIO()
+    np.savez(data, *layers)
+    write_atomic(path, data.getvalue())
+
+
 def as_network(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """Weight matrices in float64, none of them rounded, each a layer that fits the one before."""
     layers = [_matrix(values, name, shown(layer)) for layer, values in arrays.items()]

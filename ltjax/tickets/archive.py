@@ -308,6 +308,11 @@ def _parts(ticket: Ticket) -> tuple[bytes, bytes]:
     return json.dumps(sealed, separators=(",", ":")).encode(), kept
 
 
+def seal(ticket: Ticket) -> str:
+    """The digest that the file of a ticket ends its header with."""
+    return json.loads(_parts(ticket)[0])["digest"]
+
+
 def _bits(rule: str, ranks: np.ndarray, m: int) -> np.ndarray:
     """The ranks of a layer as bits, in the order of the file."""
     if rule == "subset":

@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
         )
 
 
-def effective(ticket: Ticket) -> list[np.ndarray]:
+def effective(ticket: Ticket, trial: int = TRIAL) -> list[np.ndarray]:
     """The matrices C of g~, [side, n_out, n_in] a layer, from the kept weights alone.
 
     A kept neuron acts on the side of its weight W, whichever slot names it: whatever positions a
@@ -66,7 +66,7 @@ def effective(ticket: Ticket) -> list[np.ndarray]:
         counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
         matrix = np.zeros(shape, np.int64)
         for named, there in zip(kept, counted, strict=True):
-            one = kept_weights(ticket.seed, [TRIAL], named[None, None], i)
+            one = kept_weights(ticket.seed, [trial], named[None, None], i)
             output, hidden = (x[0, 0] for x in one)
             product = np.ldexp(output * hidden, 48).astype(np.int64)
             for side, positive in enumerate((True, False)[: len(matrix)]):

@@ -1,16 +1,20 @@
 """`ltjax ticket` and `ltjax verify`: exit codes, one-line errors, and nothing lost."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ltjax
 from ltjax.cli import program
 from ltjax.networks import targets
-from ltjax.tickets import archive, pruning, verifying
+from ltjax.tickets import archive, cells, proving, pruning, verifying
 from ltjax.tickets.scales import rescale
 
+ROOT = Path(__file__).parents[2]
 SIZES = (3, 4, 2)
 
 
@@ -223,3 +227,78 @@ def test_bad_input_is_one_line(here, capfd, argv, message):
     assert told.count("\n") == 1
     assert re.search(message, told), told
     assert sorted(here.iterdir()) == before
+
+
+def test_a_proof_is_written_once_the_checker_has_accepted_it(here, capfd):
+    assert call(*MAKE, "--proof", "ticket.proof") == 0
+    made, told = said(capfd)
+    assert (made["proof"], told) == ("ticket.proof", "")
+    assert made["proved"].endswith("HOLDS at epsilon 0.5.")
+    assert call("gap", "net.npz", "other.npz", "--proof", "gap.proof") == 0
+    made, told = said(capfd)
+    assert "at most" in made["proved"]
+    assert "somewhere at least" in made["proved"]
+    for paths in (["ticket.npz", "net.npz", "ticket.proof"], ["net.npz", "other.npz", "gap.proof"]):
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_without_a_proof_there_is_a_line_and_no_file(here, capfd, monkeypatch):
+    lie = proving.of_ticket
+    monkeypatch.setattr(proving, "of_ticket", lambda *a, **k: lie(*a, **k)[:-9] + b'"0"}}')
+    assert call(*MAKE, "--proof", "lie.proof") == 0
+    made, _ = said(capfd)
+    assert made["proof"].startswith("none, as the checker says ")
+    assert not Path("lie.proof").exists()
+
+
+@pytest.mark.parametrize("proof", ["a.txt", "net.npz"])
+def test_a_proof_has_a_name_of_its_own(here, capfd, proof):
+    assert call(*MAKE, "--proof", proof) == 2
+    assert "proof must end in .proof" in said(capfd)[1]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record of pruned networks, of which hardly any cell is sure beforehand."""
+    path = tmp_path_factory.mktemp("record") / "network.jsonl"
+    problem = ltjax.network(2, 3, 2, (0.6, 0.3), (4, 16), rules=("sup",), seed=2)
+    ltjax.run(problem, trials=60, out=path)
+    return path
+
+
+@pytest.mark.slow
+def test_verdicts_of_a_record_are_proved(record, here, capfd, tmp_path):
+    assert call("prove", str(record), "--cells", "12", "--out", str(tmp_path / "proofs")) == 0
+    out, _ = capfd.readouterr()
+    *cells, last = out.splitlines()
+    assert last == "proved: 12 of 12"
+    words = [line.rsplit(None, 1)[1] for line in cells]
+    assert set(words) == {"HOLDS", "REFUTED"}
+    for n, word in enumerate(words, 1):
+        paths = [tmp_path / "proofs" / name for name in (f"{n}.npz", "network.npz", f"{n}.proof")]
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert f": {word} at epsilon " in done.stdout
+
+
+@pytest.mark.slow
+def test_a_proof_against_the_record_makes_its_claim_false(record, here, capfd, monkeypatch):
+    drawn = cells.drawn
+
+    def turned(*arguments):
+        other = {"HOLDS": "REFUTED", "REFUTED": "HOLDS"}
+        return (cell._replace(word=other[cell.word]) for cell in drawn(*arguments))
+
+    monkeypatch.setattr(cells, "drawn", turned)
+    assert call("prove", str(record), "--cells", "1") == 1
+    assert "counts otherwise what is proved of cell 1." in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_only_verdicts_on_suprema_are_proved(here, capfd, tmp_path):
+    problem = ltjax.network(2, 3, 2, (0.6,), (4,), rules=("tight",))
+    ltjax.run(problem, trials=2, out=tmp_path / "tight.jsonl")
+    assert call("prove", str(tmp_path / "tight.jsonl")) == 2
+    assert "record must be of networks by rule sup or tree" in said(capfd)[1]

@@ -140,7 +140,7 @@ def one_cut_too_many(layers, gain, xp, averaged=certificate._averaged):
 FAULTS = {
     "the set bound forgets opposed signs": ("_one_sign", without_cost),
     "a row is bounded in one direction": ("_rows", one_direction),
-    "2^l for 2^(l - 1)": ("_averaged", one_cut_too_many),
+    "2^l for 2^(l - 1)": ("averaged", one_cut_too_many),
 }
 
 
