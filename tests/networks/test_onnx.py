@@ -546,6 +546,11 @@ def test_quantised_tensors_that_are_not_exact():
         graph(nodes, [1, 4], q=steps // 2**9, s=random(3)),
         r"have one scale, or one along an axis, got \[3\]",
     )
+    nodes[0] = ("DequantizeLinear", ["q", "s", "z"], ["w"])
+    refused(
+        graph(nodes, [1, 4], q=steps // 2**9, s=random(4), z=np.zeros(4, np.int8)),
+        "have a zero point of int32, as its steps are, got int8",
+    )
     halves = {"s": np.float16(0.1), "z": np.int8(0)}
     nodes = [("QuantizeLinear", ["w", "s", "z"], ["q"]), ("MatMul", ["x", "q"], ["y"])]
     refused(graph(nodes, [1, 4], w=SQUARE, **halves), "quantise float32 to int8, uint8")
@@ -603,6 +608,9 @@ def test_bad_models():
         ),
         "compute its output from its input, got no never": (
             lambda model, graph: setattr(graph.output[0], "name", "never")
+        ),
+        "compute its output from its input, got no x": (
+            lambda model, graph: setattr(graph.output[0], "name", "x")
         ),
         "take floats, got another type of x": lambda model, graph: setattr(
             graph.input[0].type.tensor_type, "elem_type", TensorProto.UINT8
