@@ -77,6 +77,9 @@ def _dequantized(node: Node) -> np.ndarray:
     most = {"i": 4, "u": 4, "b": 0}.get(values.dtype.kind, 1)
     if values.dtype.itemsize > most:
         node.refuse("have whole numbers of 32 bits at most, or floats of 8", str(values.dtype))
+    given = node.constant(2)
+    if given is not None and given.dtype != values.dtype:
+        node.refuse(f"have a zero point of {values.dtype}, as its steps are", str(given.dtype))
     scale, zero = _scale(node, values.shape)
     steps = values.astype(np.float64) - zero
     if not np.all(np.abs(steps) < MOST_STEPS):
