@@ -74,6 +74,8 @@ class _Part(NamedTuple):
     partner: for each convex piece the concave one of the same neuron, if there is one, as a 1.
     sizes: the sum of |D|, with the products that it is made of, [_].
     domain: of the pair.
+    sets: S that are to be tried, [_, C]: a piece that is never 0 over the domain is in each of
+        them, and one that is nothing else in none.
     """
 
     difference: np.ndarray
@@ -81,6 +83,7 @@ class _Part(NamedTuple):
     partner: np.ndarray
     sizes: np.ndarray
     domain: Domain | None
+    sets: np.ndarray
 
     def certified(self, q, tau):
         """The supremum of q.x and all that rounding may have taken from it: rows of q and tau."""
@@ -153,7 +156,7 @@ class _Search:
         self.nodes, self.order, self.heap = 0, count(), []
         self.sets, self.bounds = [], []
         for number, part in enumerate(self.parts):
-            sets = subsets(len(part.difference))
+            sets = part.sets
             q = self.positive(sets @ part.difference)
             bounds = part.certified(q, np.zeros((1, len(part.concave))))
             self.look(number, q[np.argsort(-bounds)[:LOOKED]])
@@ -466,4 +469,17 @@ def _part(convex, concave, apart, sizes, domain) -> _Part:
     whole = np.where(paired, sizes[of], np.abs(rows)).sum(axis=0)
     if not (np.all(np.isfinite(sizes)) and np.all(np.isfinite(others))):
         whole = np.full_like(whole, np.nan)
-    return _Part(np.where(paired, apart[of], rows), others, partner, whole, domain)
+    difference = np.where(paired, apart[of], rows)
+    return _Part(difference, others, partner, whole, domain, _sets(rows, domain))
+
+
+def _sets(rows, domain) -> np.ndarray:
+    """The sets of convex pieces that are to be tried, as rows of ones and zeros."""
+    if domain is None:
+        return subsets(len(rows))
+    off = 64.0 * rows.shape[1] * ULP * length(rows, -1)
+    always, never = (domains.support(sign * rows, domain) < -off for sign in (-1.0, 1.0))
+    free = ~(always | never)
+    sets = np.tile(always.astype(np.float64), (2 ** int(free.sum()), 1))
+    sets[:, free] = subsets(int(free.sum()))
+    return sets
