@@ -245,7 +245,8 @@ class _Search:
             tau: theta less `taken`, from where to go.
             mask: [n, _], or 1.
         """
-        mask = np.broadcast_to(mask, sums.shape).T
+        # Over a domain no set leaves out an input, and all have the same pieces.
+        mask = np.broadcast_to(mask, sums.shape).T if self.domain is None else np.ones((1, 1))
         pieces, start = part.concave[:, :, None] * mask, np.zeros_like(taken) + tau
         asked = self.split, self.domain
         q, tau = descended(sums.T * mask, taken.T, start.T, pieces, sweeps, *asked)
@@ -401,7 +402,7 @@ def descended(sums, taken, tau, pieces, sweeps, split=True, domain=None):
     Args:
         sums, taken: the sum of D, and the partners, of each set: [_, row], [K, row].
         tau: from where to go, [K, row].
-        pieces: K_k of each set, [K, _, row].
+        pieces: K_k of each set, [K, _, row], or [K, _, 1] where all are alike.
         split: whether q_+ counts, or q itself.
         domain: over which the supremum of q.x counts; for a box that over a ball around it.
 
@@ -413,10 +414,12 @@ def descended(sums, taken, tau, pieces, sweeps, split=True, domain=None):
     active, step = np.empty_like(q), np.empty_like(q)
     for _ in range(sweeps):
         for k, row in enumerate(pieces):
-            np.multiply(row, q > 0.0 if split else 1.0, out=active)
-            slope = np.einsum("jr,jr->r", active, q)
-            bend = np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
-            least = slope / bend if domain is None else _least_over(row, q, domain)
+            if domain is None:
+                np.multiply(row, q > 0.0 if split else 1.0, out=active)
+                slope = np.einsum("jr,jr->r", active, q)
+                least = slope / np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
+            else:
+                least = _least_over(row, q, domain)
             moved = np.minimum(np.maximum(tau[k] + least, low[k]), high[k])
             q -= np.multiply(moved - tau[k], row, out=step)
             tau[k] = moved
@@ -429,12 +432,11 @@ def _least_over(row, q, domain):
 
     Along the row R ||q - t k|| is R sqrt(a + c (t - t0)^2), which meets the slope of the constant.
     """
-    (*k, constant), (*u, _) = row, q
-    reach = domains.reach(domain, len(k))
+    k, u, reach = row[:-1], q[:-1], domains.reach(domain, len(row) - 1)
     square = np.maximum(np.einsum("jr,jr->r", k, k), SMALLEST)
     nearest = np.einsum("jr,jr->r", k, u) / square
     apart = np.sqrt(np.maximum(np.einsum("jr,jr->r", u, u) - nearest**2 * square, 0.0))
-    tilt = domain.constant * constant / (reach * np.sqrt(square))
+    tilt = domain.constant * row[-1] / (reach * np.sqrt(square))
     inside = np.sqrt(np.maximum(1.0 - tilt**2, 0.0))
     shift = tilt * apart / np.maximum(inside * np.sqrt(square), SMALLEST)
     return np.where(np.abs(tilt) < 1.0, nearest + shift, np.sign(tilt) * np.inf)
