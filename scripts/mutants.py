@@ -43,6 +43,62 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "biases: that of the first layer dropped",
+        "ltjax/supnorm/posing.py",
+        "(w @ region.middle + b) / domain.constant",
+        "(w @ region.middle) / domain.constant",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: the centre ignored",
+        "ltjax/supnorm/posing.py",
+        "(w @ region.middle + b) / domain.constant",
+        "b / domain.constant",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: a constant that is 1 from the first",
+        "ltjax/supnorm/posing.py",
+        "np.array([1.0, 0.0, 8.0 * ULP]) / domain.constant",
+        "np.array([1.0, 0.0, 8.0 * ULP])",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: a point whose constant is free",
+        "ltjax/networks/domains.py",
+        " & (x[..., -1, :] == within.constant)",
+        "",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: a chord that cuts relu",
+        "ltjax/supnorm/linear.py",
+        "np.maximum(np.maximum(-slope * low, (1.0 - slope) * high), 0.0)",
+        "0.5 * np.maximum(np.maximum(-slope * low, (1.0 - slope) * high), 0.0)",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: half a cell lost where it is halved",
+        "ltjax/supnorm/splitting.py",
+        "high[here, at] += half[here, at]",
+        "high[here, at] += 2.0 * half[here, at]",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: the constant of the relaxation left free",
+        "ltjax/supnorm/moments.py",
+        "found.append(of_v[plus[-1:]] - asked.domain.constant * of_v[:1])",
+        "pass",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
+        "biases: a piece that is never 0 left out of the sets",
+        "ltjax/supnorm/max_min.py",
+        "np.tile(always.astype(np.float64),",
+        "np.tile(never.astype(np.float64),",
+        "tests/supnorm/test_domains.py",
+    ),
+    Mutant(
         "the last round constant of the cipher dropped",
         "ltjax/weights/draws.py",
         "x1 = x1 + (schedule[(i + 2) % 3] + np.uint32(i + 1))",

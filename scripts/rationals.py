@@ -179,7 +179,7 @@ def affine_value(layers, x, last) -> np.ndarray:
     for i, layer in enumerate(layers, 1):
         h = layer[:, :-1] @ h + layer[:, -1:]
         if i < len(layers) or last == "relu":
-            h = np.maximum(h, Fraction(0))
+            h = np.where(h > 0, h, 0)
     return h
 
 

@@ -74,6 +74,8 @@ class _Part(NamedTuple):
     partner: for each convex piece the concave one of the same neuron, if there is one, as a 1.
     sizes: the sum of |D|, with the products that it is made of, [_].
     domain: of the pair.
+    sets: S that are to be tried, [_, C]: a piece that is never 0 over the domain is in each of
+        them, and one that is nothing else in none.
     """
 
     difference: np.ndarray
@@ -81,6 +83,7 @@ class _Part(NamedTuple):
     partner: np.ndarray
     sizes: np.ndarray
     domain: Domain | None
+    sets: np.ndarray
 
     def certified(self, q, tau):
         """The supremum of q.x and all that rounding may have taken from it: rows of q and tau."""
@@ -153,7 +156,7 @@ class _Search:
         self.nodes, self.order, self.heap = 0, count(), []
         self.sets, self.bounds = [], []
         for number, part in enumerate(self.parts):
-            sets = subsets(len(part.difference))
+            sets = part.sets
             q = self.positive(sets @ part.difference)
             bounds = part.certified(q, np.zeros((1, len(part.concave))))
             self.look(number, q[np.argsort(-bounds)[:LOOKED]])
@@ -242,7 +245,8 @@ class _Search:
             tau: theta less `taken`, from where to go.
             mask: [n, _], or 1.
         """
-        mask = np.broadcast_to(mask, sums.shape).T
+        # Over a domain no set leaves out an input, and all have the same pieces.
+        mask = np.broadcast_to(mask, sums.shape).T if self.domain is None else np.ones((1, 1))
         pieces, start = part.concave[:, :, None] * mask, np.zeros_like(taken) + tau
         asked = self.split, self.domain
         q, tau = descended(sums.T * mask, taken.T, start.T, pieces, sweeps, *asked)
@@ -398,7 +402,7 @@ def descended(sums, taken, tau, pieces, sweeps, split=True, domain=None):
     Args:
         sums, taken: the sum of D, and the partners, of each set: [_, row], [K, row].
         tau: from where to go, [K, row].
-        pieces: K_k of each set, [K, _, row].
+        pieces: K_k of each set, [K, _, row], or [K, _, 1] where all are alike.
         split: whether q_+ counts, or q itself.
         domain: over which the supremum of q.x counts; for a box that over a ball around it.
 
@@ -410,10 +414,12 @@ def descended(sums, taken, tau, pieces, sweeps, split=True, domain=None):
     active, step = np.empty_like(q), np.empty_like(q)
     for _ in range(sweeps):
         for k, row in enumerate(pieces):
-            np.multiply(row, q > 0.0 if split else 1.0, out=active)
-            slope = np.einsum("jr,jr->r", active, q)
-            bend = np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
-            least = slope / bend if domain is None else _least_over(row, q, domain)
+            if domain is None:
+                np.multiply(row, q > 0.0 if split else 1.0, out=active)
+                slope = np.einsum("jr,jr->r", active, q)
+                least = slope / np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
+            else:
+                least = _least_over(row, q, domain)
             moved = np.minimum(np.maximum(tau[k] + least, low[k]), high[k])
             q -= np.multiply(moved - tau[k], row, out=step)
             tau[k] = moved
@@ -426,12 +432,11 @@ def _least_over(row, q, domain):
 
     Along the row R ||q - t k|| is R sqrt(a + c (t - t0)^2), which meets the slope of the constant.
     """
-    (*k, constant), (*u, _) = row, q
-    reach = domains.reach(domain, len(k))
+    k, u, reach = row[:-1], q[:-1], domains.reach(domain, len(row) - 1)
     square = np.maximum(np.einsum("jr,jr->r", k, k), SMALLEST)
     nearest = np.einsum("jr,jr->r", k, u) / square
     apart = np.sqrt(np.maximum(np.einsum("jr,jr->r", u, u) - nearest**2 * square, 0.0))
-    tilt = domain.constant * constant / (reach * np.sqrt(square))
+    tilt = domain.constant * row[-1] / (reach * np.sqrt(square))
     inside = np.sqrt(np.maximum(1.0 - tilt**2, 0.0))
     shift = tilt * apart / np.maximum(inside * np.sqrt(square), SMALLEST)
     return np.where(np.abs(tilt) < 1.0, nearest + shift, np.sign(tilt) * np.inf)
@@ -466,4 +471,17 @@ def _part(convex, concave, apart, sizes, domain) -> _Part:
     whole = np.where(paired, sizes[of], np.abs(rows)).sum(axis=0)
     if not (np.all(np.isfinite(sizes)) and np.all(np.isfinite(others))):
         whole = np.full_like(whole, np.nan)
-    return _Part(np.where(paired, apart[of], rows), others, partner, whole, domain)
+    difference = np.where(paired, apart[of], rows)
+    return _Part(difference, others, partner, whole, domain, _sets(rows, domain))
+
+
+def _sets(rows, domain) -> np.ndarray:
+    """The sets of convex pieces that are to be tried, as rows of ones and zeros."""
+    if domain is None:
+        return subsets(len(rows))
+    off = 64.0 * rows.shape[1] * ULP * length(rows, -1)
+    always, never = (domains.support(sign * rows, domain) < -off for sign in (-1.0, 1.0))
+    free = ~(always | never)
+    sets = np.tile(always.astype(np.float64), (2 ** int(free.sum()), 1))
+    sets[:, free] = subsets(int(free.sum()))
+    return sets

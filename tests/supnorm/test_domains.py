@@ -5,6 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from oracles import affine_program
+from test_relaxation import faults, point
 from test_ticket_commands import call, said
 
 import ltjax
@@ -12,7 +13,18 @@ from ltjax import supnorm
 from ltjax.errors import InputError
 from ltjax.networks import affine, domains, pairs
 from ltjax.networks.affine import ReluNetwork
-from ltjax.supnorm import ascent, bounds, layered, linear, max_min, posing, sets, splitting
+from ltjax.supnorm import (
+    ascent,
+    bounds,
+    branch_and_bound,
+    layered,
+    linear,
+    max_min,
+    moments,
+    posing,
+    sets,
+    splitting,
+)
 from ltjax.supnorm.linear import Cells
 from ltjax.system import stops
 
@@ -138,6 +150,49 @@ def test_a_formula_that_leaves_the_constant_free_is_noticed(monkeypatch):
             monkeypatch.setattr(domains, "support", support)
             differ[fault] += abs(other.upper - right.upper) > 1e-3 * right.upper
     assert np.all(differ >= 3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_point_of_a_domain_obeys_the_rules_of_its_node(shape):
+    """And what is no point of it does not, be it that the constant is another one."""
+    for seed, sizes in enumerate([(2, 4, 1), (3, 3, 2), (2, 3, 3, 2)]):
+        pair, *_ = posing.posed(*some(sizes, seed), about(sizes[0], seed, shape))
+        asked, rng = moments.lift(pair, moments.known_bound(pair)), np.random.default_rng(seed)
+        x = domains.nearest(rng.normal(size=(sizes[0] + 1, 12)) * pair.domain.radius, pair.domain)
+        for n, one in enumerate(x.T):
+            p, signs = point(asked, one)
+            p[asked.square] = np.append(one, 0.0 * one)
+            signs[: len(one)] = 1.0
+            for known in (moments.open_signs(asked), signs, np.where(rng.random() < 0.5, signs, 0)):
+                known[: len(one)] = 1
+                there = moments.short(asked, known, p)
+                found = faults(asked, moments.basis(asked, known), there)
+                assert np.delete(found, 3).max() < 1e-11
+                assert p[asked.square] @ p[asked.square] <= 1.0
+            if n == 0:
+                p[asked.square] *= 1.5
+                assert faults(asked, moments.basis(asked, moments.open_signs(asked)), p)[-1] > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["l2", "max"])
+def test_the_tree_closes_over_a_ball_too(norm):
+    for seed in range(3):
+        pair, *_ = posing.posed(*some((3, 4, 2), seed), about(3, seed, "ball"))
+        *_, known = splitting.brackets(pair, 1e-3, norm=norm)
+        found = list(branch_and_bound.brackets(pair, 1e-2, norm=norm, stop=stops.deadline(60.0)))
+        assert all(b.lower <= known.upper and known.lower <= b.upper for b in found)
+        assert found[-1].upper <= 1.02 * found[-1].lower
+        assert domains.holds(found[-1].point[:, None], pair.domain).all()
+
+
+@pytest.mark.slow
+def test_of_many_inputs_the_tree_takes_over():
+    both, region = some((12, 6, 3), 0, 0.02), about(12, 0, "ball")
+    found = list(posing.posed(*both, region).closing(0.05, stop=stops.deadline(60.0)))
+    assert found[0].ratio > 1.2
+    assert found[-1].ratio <= 1.05
+    assert apart(*both, sampled(region)).max() <= found[-1].upper
 
 
 # Planted faults: a bracket that a fault makes is no bracket of what was asked.
