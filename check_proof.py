@@ -18,7 +18,7 @@ import zipfile
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from itertools import combinations, pairwise
-from math import isqrt, prod
+from math import inf, isqrt, prod
 from operator import mul
 
 MOST_BYTES, MOST_DIGITS, MOST_LAYERS, MOST_WORK = 2**23, 400, 12, 2**23
@@ -92,7 +92,7 @@ def ticket(path):
     form, seal = head.pop("format"), head.pop("digest")
     need(hashlib.sha256(json.dumps(head).encode() + kept).hexdigest() == seal, "a broken seal")
     need(form == FORMATS[head["construction"]], "another format")
-    need(all(type(s) is float and s > 0 for s in [*head["scales"], head["epsilon"]]), "no scales")
+    need(all(type(s) is float and 0 < s < inf for s in [*head["scales"], head["epsilon"]]), "size")
     need(head["last"] in ("linear", "relu"), "no last")
     need(all(type(n) is int and 0 <= n <= MASK for n in [head["seed"], *head["blocks"]]), "no seed")
     return {**head, "digest": seal, "bits": "".join(f"{byte:08b}" for byte in kept)}
