@@ -22,6 +22,7 @@ from math import inf, isqrt, prod
 from operator import mul
 
 MOST_BYTES, MOST_DIGITS, MOST_LAYERS, MOST_WORK = 2**23, 400, 12, 2**23
+MOST_WIDTH = 2**30  # neurons of a random layer
 BITS = 64  # of the entries of a matrix whose norm is bounded
 MASK = 2**32 - 1
 NPY = re.compile(
@@ -138,8 +139,9 @@ def drawn(head, trial):
             block, count = of_block.get(head["construction"], (0, 1))
             need(rank < m, "a position beyond its block")
             kept += [(o, i, rank * count + block)] * (rank >= 0)
-        once = len({j for *_, j in kept}) == len(kept) or head["construction"] != "pooled"
-        need(once, "a neuron of a pool in two slots")
+        need(m * count <= MOST_WIDTH, "neurons that have no number")
+        alone = len({j for *_, j in kept}) == len(kept) or head["construction"] != "pooled"
+        need(alone, "a neuron of a pool in two slots")
         rows = [[0] * (sides * n_in) for _ in range(n_out)]
         for o, i, j in {*kept}:  # a neuron that both sides name is one neuron
             hidden = weight(layer, 0, j, i)

@@ -20,6 +20,7 @@ import pytest
 
 from ltjax.errors import UnprovedError
 from ltjax.networks.pruned import block_counts, block_numbers, slots
+from ltjax.system import stops
 from ltjax.tickets import archive, proving, verifying
 from ltjax.tickets.scales import rescale
 from ltjax.weights import redraw
@@ -473,6 +474,7 @@ FORGERIES = {
     "a construction that is none": ("norms", {"construction": "any"}, UNREADABLE),
     "a last that is none": ("norms", {"last": "tanh"}, UNREADABLE),
     "blocks without end": ("norms", {"blocks": [10**400, 40, 40]}, UNREADABLE),
+    "neurons beyond 32 bits": ("blocks", {"blocks": [2**31, 40], "kept": b"\0" * 84}, REFUSED),
     "a block of nothing": ("norms", {"blocks": [0, 40, 40]}, REFUSED),
 }
 
@@ -505,6 +507,9 @@ def ticket_supremum(ticket, layers):
     return rationals.supremum(rationals.integers(f, g, ticket.last, "l2"))
 
 
+SECONDS = 5.0  # of a search, where no rule has a proof
+
+
 def any_claim(n, folder):
     """A ticket or a gap of some kind; its paths, and a bracket on the square of the supremum."""
     rng = np.random.default_rng(n)
@@ -517,7 +522,7 @@ def any_claim(n, folder):
         second = [w + size * rng.normal(size=w.shape) for w in layers]
         np.savez(paths[0], *layers)
         np.savez(paths[1], *second)
-        options = {"last": last, "norm": norm, "radius": radius}
+        options = {"last": last, "norm": norm, "radius": radius, "stop": stops.deadline(SECONDS)}
         paths[2].write_bytes(proving.of_gap(layers, second, 0.01, **options))
         two = rationals.of_networks(layers, second, last, norm, radius)
         return paths, rationals.supremum(two)
@@ -531,7 +536,7 @@ def any_claim(n, folder):
     ticket = replace(ticket, epsilon=max(factor * float(top.low) ** 0.5, 1e-9 * scale))
     paths[0].write_bytes(archive.to_bytes(ticket))
     np.savez(paths[1], *layers)
-    paths[2].write_bytes(proving.of_ticket(ticket, layers))
+    paths[2].write_bytes(proving.of_ticket(ticket, layers, stop=stops.deadline(SECONDS)))
     return paths, top
 
 
