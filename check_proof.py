@@ -18,10 +18,11 @@ import zipfile
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from itertools import combinations, pairwise
-from math import isqrt, prod
+from math import inf, isqrt, prod
 from operator import mul
 
 MOST_BYTES, MOST_DIGITS, MOST_LAYERS, MOST_WORK = 2**23, 400, 12, 2**23
+MOST_WIDTH = 2**30  # neurons of a random layer
 BITS = 64  # of the entries of a matrix whose norm is bounded
 MASK = 2**32 - 1
 NPY = re.compile(
@@ -92,7 +93,7 @@ def ticket(path):
     form, seal = head.pop("format"), head.pop("digest")
     need(hashlib.sha256(json.dumps(head).encode() + kept).hexdigest() == seal, "a broken seal")
     need(form == FORMATS[head["construction"]], "another format")
-    need(all(type(s) is float and s > 0 for s in [*head["scales"], head["epsilon"]]), "no scales")
+    need(all(type(s) is float and 0 < s < inf for s in [*head["scales"], head["epsilon"]]), "size")
     need(head["last"] in ("linear", "relu"), "no last")
     need(all(type(n) is int and 0 <= n <= MASK for n in [head["seed"], *head["blocks"]]), "no seed")
     return {**head, "digest": seal, "bits": "".join(f"{byte:08b}" for byte in kept)}
@@ -138,8 +139,9 @@ def drawn(head, trial):
             block, count = of_block.get(head["construction"], (0, 1))
             need(rank < m, "a position beyond its block")
             kept += [(o, i, rank * count + block)] * (rank >= 0)
-        once = len({j for *_, j in kept}) == len(kept) or head["construction"] != "pooled"
-        need(once, "a neuron of a pool in two slots")
+        need(m * count <= MOST_WIDTH, "neurons that have no number")
+        alone = len({j for *_, j in kept}) == len(kept) or head["construction"] != "pooled"
+        need(alone, "a neuron of a pool in two slots")
         rows = [[0] * (sides * n_in) for _ in range(n_out)]
         for o, i, j in {*kept}:  # a neuron that both sides name is one neuron
             hidden = weight(layer, 0, j, i)

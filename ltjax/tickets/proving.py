@@ -44,7 +44,8 @@ TINY = 1e-300
 class Problem(NamedTuple):
     """Two networks f and g, and what their distance over the unit ball is measured in.
 
-    f, g: layers of Fractions, [n_out, n_in]; the first of g acts on (x+, x-), [n_out, 2 d].
+    f, g: layers of Fractions: of f [n_out, n_in], of g [side, n_out, n_in], as in `pairs.Pair`; one
+        side where both are alike.
     pair: the same in float64, each layer divided by a power of two, errors [side, n_out, n_in].
     units: these powers.
     norm: l2 or max.
@@ -170,7 +171,7 @@ def _fractions(array):
 
 
 def _problem(f, g, last, norm):
-    """Args: f: [n_out, n_in] a layer; g: [side, n_out, n_in] a layer, sides alike once."""
+    """The problem of layers of Fractions; of the pair no weight is above 1."""
     weights, errors, units = [], [], []
     for w, c in zip(f, g, strict=True):
         top = max(float(abs(v)) for v in (*w.flat, *c.flat)) or 1.0

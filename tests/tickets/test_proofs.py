@@ -1,6 +1,7 @@
 """Proofs that travel: true ones are accepted, and not one lie is."""
 
 import copy
+import hashlib
 import importlib.util
 import io
 import json
@@ -19,6 +20,7 @@ import pytest
 
 from ltjax.errors import UnprovedError
 from ltjax.networks.pruned import block_counts, block_numbers, slots
+from ltjax.system import stops
 from ltjax.tickets import archive, proving, verifying
 from ltjax.tickets.scales import rescale
 from ltjax.weights import redraw
@@ -423,6 +425,75 @@ def test_networks_of_short_numbers_are_proved(kind, tmp_path, capsys):
     assert said(paths, capsys)[0] == PROVED
 
 
+# Forged tickets: sealed, and claiming what no ticket may.
+
+
+def forged(paths, folder, **fields):
+    """The paths of a ticket with other fields, or other positions, under a seal that fits."""
+    parts = np.load(paths[0])
+    head, kept = json.loads(parts["header"].tobytes()), parts["kept"].tobytes()
+    kept = fields.pop("kept", kept)
+    head = {name: fields.get(name, value) for name, value in head.items()}
+    form = head.pop("format")
+    del head["digest"]
+    seal = hashlib.sha256(json.dumps(head).encode() + kept).hexdigest()
+    header = json.dumps({"format": form, **head, "digest": seal}).encode()
+    members = {"header.npy": header, "kept.npy": kept}
+    members = [(name, npy(np.frombuffer(data, np.uint8))) for name, data in members.items()]
+    zipped(members, folder / "forged.npz")
+    proof = json.loads(paths[2].read_bytes())
+    proof["of"] = [head["target"], seal]
+    (folder / "forged.proof").write_text(json.dumps(proof))
+    return folder / "forged.npz", paths[1], folder / "forged.proof"
+
+
+# The first neuron in every slot, of 30 slots of 11 bits and 10 of 9; and bytes for all positions.
+FIRST = ("1" + 10 * "0") * 30 + ("1" + 8 * "0") * 10
+TWICE = int(FIRST + 4 * "0", 2).to_bytes(53)
+BEYOND, NOTHING = b"\xff", b"\0"
+FORGERIES = {
+    "another epsilon": ("norms", {"epsilon": 1e-9}, REFUSED),
+    "another seed": ("norms", {"seed": 77}, REFUSED),
+    "another construction": ("norms", {"construction": "blocks"}, REFUSED),
+    "scales beyond measure": ("norms", {"scales": [1e170, 1e-170, 1.0], "epsilon": 1e-9}, REFUSED),
+    "a scale too few": ("norms", {"scales": [1.0, 1.0]}, REFUSED),
+    "another target": ("norms", {"target": "0" * 64}, REFUSED),
+    "other sizes": ("norms", {"sizes": [3, 4, 5, 2]}, REFUSED),
+    "positions that are cut": ("norms", {"kept": b"\0\0"}, REFUSED),
+    "a neuron of a pool twice": ("pooled", {"kept": TWICE}, REFUSED),
+    "a position beyond its block": ("norms", {"kept": BEYOND}, REFUSED),
+    "nothing kept": ("norms", {"kept": NOTHING, "epsilon": 1e-9}, REFUSED),
+    "a seed beyond 32 bits": ("norms", {"seed": 2**32}, UNREADABLE),
+    "a seed that is true": ("norms", {"seed": True}, UNREADABLE),
+    "a negative scale": ("norms", {"scales": [-1.0, -1.0, 1.0]}, UNREADABLE),
+    "a scale of 0": ("norms", {"scales": [0.0, 1.0, 1.0]}, UNREADABLE),
+    "a scale as a text": ("norms", {"scales": ["1/2", 1.0, 1.0]}, UNREADABLE),
+    "an infinite scale": ("norms", {"scales": [float("inf"), 1.0, 1.0]}, UNREADABLE),
+    "an epsilon that is NaN": ("norms", {"epsilon": float("nan")}, UNREADABLE),
+    "an infinite epsilon": ("norms", {"epsilon": float("inf")}, UNREADABLE),
+    "a construction that is none": ("norms", {"construction": "any"}, UNREADABLE),
+    "a last that is none": ("norms", {"last": "tanh"}, UNREADABLE),
+    "blocks without end": ("norms", {"blocks": [10**400, 40, 40]}, UNREADABLE),
+    "neurons beyond 32 bits": ("blocks", {"blocks": [2**31, 40], "kept": b"\0" * 84}, REFUSED),
+    "a block of nothing": ("norms", {"blocks": [0, 40, 40]}, REFUSED),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_ticket_has_no_proof(made, forgery, tmp_path, capsys):
+    name, fields, expected = FORGERIES[forgery]
+    size = len(np.load(made[name][0])["kept"])
+    fields = {field: v * size if v in (BEYOND, NOTHING) else v for field, v in fields.items()}
+    code, out = said(forged(made[name], tmp_path, **fields), capsys)
+    assert code == expected, out
+    told = {TWICE: "in two slots", BEYOND: "beyond its block", NOTHING: "is not proved"}
+    assert told.get(FORGERIES[forgery][1].get("kept"), "") in out
+
+
+def test_a_forged_seal_alone_changes_nothing(made, tmp_path, capsys):
+    assert said(forged(made["norms"], tmp_path), capsys)[0] == PROVED
+
+
 # The checker against suprema that are known exactly: of networks with two inputs.
 
 
@@ -434,6 +505,9 @@ def ticket_supremum(ticket, layers):
     g = [s * rationals.rational(side) for s, (side,) in zip(scales, kept, strict=True)]
     f = rationals.two_sided([rationals.rational(layer) for layer in layers])
     return rationals.supremum(rationals.integers(f, g, ticket.last, "l2"))
+
+
+SECONDS = 5.0  # of a search, where no rule has a proof
 
 
 def any_claim(n, folder):
@@ -448,7 +522,7 @@ def any_claim(n, folder):
         second = [w + size * rng.normal(size=w.shape) for w in layers]
         np.savez(paths[0], *layers)
         np.savez(paths[1], *second)
-        options = {"last": last, "norm": norm, "radius": radius}
+        options = {"last": last, "norm": norm, "radius": radius, "stop": stops.deadline(SECONDS)}
         paths[2].write_bytes(proving.of_gap(layers, second, 0.01, **options))
         two = rationals.of_networks(layers, second, last, norm, radius)
         return paths, rationals.supremum(two)
@@ -462,7 +536,7 @@ def any_claim(n, folder):
     ticket = replace(ticket, epsilon=max(factor * float(top.low) ** 0.5, 1e-9 * scale))
     paths[0].write_bytes(archive.to_bytes(ticket))
     np.savez(paths[1], *layers)
-    paths[2].write_bytes(proving.of_ticket(ticket, layers))
+    paths[2].write_bytes(proving.of_ticket(ticket, layers, stop=stops.deadline(SECONDS)))
     return paths, top
 
 
