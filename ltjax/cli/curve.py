@@ -88,6 +88,7 @@ class NetworkCurve:
       ltjax curve network --dim 8 --hidden 8 --depth 2 --epsilon 0.5 0.2 --out runs/network.jsonl
       ltjax curve network --target weights.npz --constructions blocks
       ltjax curve network --constructions pooled blocks
+      ltjax curve network --rule subset --constructions copies
     """
 
     dim: Dim = None
@@ -123,10 +124,11 @@ class NetworkCurve:
         ),
     ] = None
     constructions: Annotated[
-        tuple[Literal["blocks", "separate", "pooled"], ...],
+        tuple[Literal["blocks", "separate", "pooled", "copies"], ...],
         arg(
             help="A block for each input of a layer, or for each weight; or any neuron of a layer "
-            "for any one weight, and then widths are neurons of a layer, for all."
+            "for any one weight, and then widths are neurons of a layer, for all. Or copies, by "
+            "subset sums, from a random network of a single layer more."
         ),
     ] = ("blocks", "separate")
     rules: Annotated[

@@ -49,7 +49,8 @@ def network(
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
-        constructions: of blocks, separate and pooled; by default the first two.
+        constructions: of blocks, separate and pooled; by default the first two. Or copies alone,
+            by a mask rule, from a random network of depth l + 1 (`experiments.copies`).
         rules: of slides, tight, sup and tree, each more expensive than the one before. And mask
             rules, by name or as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
@@ -68,6 +69,10 @@ def network(
     else:
         layers = _layers(target, dim, hidden, depth, last)
         sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
+    if "copies" in constructions:
+        from ltjax.experiments.copies.problems import copies  # the way to jax
+
+        return copies(sizes, last, layers, epsilons, blocks, law, rules, constructions, seed)
     pooled = "pooled" in constructions
     if not is_paper(law) or not set(rules) <= set(NETWORK_RULES):
         if pooled:

@@ -43,7 +43,7 @@ def own(
         raise InputError(f"constructions must be blocks beside a law or mask rule, got {found}.")
     asked = list(rules)
     measures = tuple(rule for rule in asked if rule in MEASURES[of])
-    masks = tuple(_mask(rule, of) for rule in asked if rule not in MEASURES[of])
+    masks = tuple(named_rule(rule, of) for rule in asked if rule not in MEASURES[of])
     masks = masks or (mask_rules.nearest,)
     chosen = _law(law)
     grid = asked_grid(widths, epsilons)
@@ -73,7 +73,8 @@ def _law(law: Law | str | None) -> Law:
     return laws.register(law)
 
 
-def _mask(rule: MaskRule | str, of: str) -> MaskRule:
+def named_rule(rule: MaskRule | str, of: str) -> MaskRule:
+    """A mask rule by its name, or as it is; `InputError` of none, among the measures of `of`."""
     if isinstance(rule, MaskRule):
         return mask_rules.register(rule)
     known = mask_rules.known()
