@@ -379,18 +379,22 @@ class Prove:
 
         from ltjax.counting import records
         from ltjax.errors import FalseClaimError, UnprovedError
-        from ltjax.system import devices, files
+        from ltjax.supnorm import brackets
+        from ltjax.system import devices, files, interrupts
         from ltjax.tickets import archive, cells, proving
         from ltjax.validate import check_seed
 
+        brackets.check(None, self.max_seconds)
         check_seed(self.seed)
         tally = records.load([self.record])
+        cells.check(tally, self.cells)
         devices.keep_programs(self.compile_cache)
         layers, proved, wrong = tally.problem.arrays, 0, []
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(self.out or temporary)
             files.write_network(folder / "network.npz", layers)
             for n, cell in enumerate(cells.drawn(tally, self.cells, self.seed), 1):
+                interrupts.check()
                 path = folder / f"{n}.npz"
                 files.write_atomic(path, archive.to_bytes(cell.ticket))
                 name = f"trial {cell.trial}, {cell.criterion} at {cell.width}, epsilon "

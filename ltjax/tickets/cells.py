@@ -35,14 +35,8 @@ class Cell(NamedTuple):
     ticket: Ticket
 
 
-def drawn(tally: Tally, number: int, seed: int) -> Iterator[Cell]:
-    """Cells of a record of networks, each of a trial, a criterion, a width and an epsilon by lot.
-
-    Args:
-        tally: of rules that ask for the supremum; no other verdict is about one.
-        number: how many.
-        seed: of the lot.
-    """
+def check(tally: Tally, number: int) -> None:
+    """`InputError` unless so many verdicts on suprema can be drawn of a record."""
     problem = tally.problem
     if problem.experiment != "network" or not set(SUPREMA) & set(problem.config.rules):
         raise InputError(
@@ -53,6 +47,16 @@ def drawn(tally: Tally, number: int, seed: int) -> Iterator[Cell]:
         raise InputError(f"cells must be between 1 and {MOST:,}, got {number}.")
     if tally.trials == 0:
         raise InputError("record must hold trials, got none.")
+
+
+def drawn(tally: Tally, number: int, seed: int) -> Iterator[Cell]:
+    """Cells of a record of networks, each of a trial, a criterion, a width and an epsilon by lot.
+
+    Args:
+        tally, number: that pass `check`.
+        seed: of the lot.
+    """
+    problem = tally.problem
     measured = experiment(problem.experiment).measured
     program = engine.prepare(measured, problem, devices.devices()[:1], lanes=1)
     rng = np.random.default_rng(seed)
