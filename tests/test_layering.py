@@ -125,6 +125,7 @@ def test_few_rooms_import_the_heavy_libraries():
     kernels = {"system", "masks", "supnorm", "counting", "experiments", "tickets"}
     assert importers("jax") == kernels
     assert importers("matplotlib") == {"results"}
+    assert importers("onnx") == importers("safetensors") == {"networks"}
 
 
 def test_theory_is_numpy_and_scipy():

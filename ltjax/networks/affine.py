@@ -9,9 +9,13 @@ With a constant input the biases are weights like any others. The network of
 has none, and its value at (x, 1) is f(x): each hidden layer carries the constant on.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+
+from ltjax.networks.hypotheses import factors
+from ltjax.networks.pairs import length
 
 OUTWARD = 1.0 + 1e-9  # more than a norm, or a sum of a few numbers, is off by in float64
 
@@ -70,7 +74,7 @@ def misread(network: ReluNetwork, radius: float) -> float:
         return 0.0
     size, apart = radius, 0.0
     for weights, biases, off in zip(*network[:2], network.rounding, strict=True):
-        norm = float(np.linalg.norm(weights, 2))
+        norm, _ = factors(weights)
         apart = OUTWARD * (norm * apart + off * (size + apart + 1.0))
-        size = OUTWARD * (norm * size + float(np.linalg.norm(biases)))
-    return apart
+        size = OUTWARD * (norm * size + float(length(biases)))
+    return math.inf if math.isnan(apart) else apart  # 0 times what is too large for float64

@@ -56,7 +56,7 @@ def given(layers: Sequence, name: str, last: str = "linear") -> ReluNetwork:
 
 
 def matrices(network: ReluNetwork, name: str) -> list[np.ndarray]:
-    """The weights [n_out, n_in] of a network without biases, or `InputError`."""
+    """The weights [n_out, n_in] of a network without biases, read exactly, or `InputError`."""
     for i, biases in enumerate(network.biases, 1):
         if np.any(biases):
             found = biases[np.flatnonzero(biases)[0]]
@@ -64,6 +64,12 @@ def matrices(network: ReluNetwork, name: str) -> list[np.ndarray]:
                 f"{name} must have no biases, as the theorem has none, got {found:g} in layer {i}: "
                 f"train again without biases."
             )
+    if any(network.rounding):
+        i = int(np.flatnonzero(network.rounding)[0]) + 1
+        raise InputError(
+            f"{name} must have layers that float64 holds exactly, got a rounded one, layer {i}: "
+            f"compose the operators of the layer yourself, and save what that gives."
+        )
     return list(network.weights)
 
 

@@ -64,7 +64,7 @@ def mapped(
     rest = ~picks | np.any(x.off.reshape(rows.shape), axis=1)
     if np.any(rest):
         some, off = x.values[rest], x.off[rest]
-        terms = product((some != 0.0) + 0.0, (weights != 0.0) + 0.0)
+        terms = product(((some != 0.0) | (off != 0.0)) + 0.0, (weights != 0.0) + 0.0)
         made = (terms + 2.0) * (ULP * product(np.abs(some), size) + SUBNORMAL)
         kept = product(off, size) * (1.0 + ULP * (2.0 + np.max(terms)))
         rounded[rest] = np.where(terms == 0.0, 0.0, made) + kept
@@ -86,9 +86,8 @@ def plus(x: Coefficients, constant: np.ndarray, off: np.ndarray | float = 0.0) -
 def times(x: Coefficients, factor: np.ndarray, off: np.ndarray | float = 0.0) -> Coefficients:
     """x * factor, entry by entry, where the factor is itself off by at most `off`."""
     values, size = x.values * factor, np.abs(factor)
-    rounded = np.where(
-        _is_exact(x.values) | _is_exact(factor), 0.0, ULP * np.abs(values) + SUBNORMAL
-    )
+    exact = (_is_exact(x.values) | _is_exact(factor)) & (x.off == 0.0) & (off == 0.0)
+    rounded = np.where(exact, 0.0, ULP * np.abs(values) + 4.0 * SUBNORMAL)
     rounded += (x.off * (size + off) + np.abs(x.values) * off) * (1.0 + 4.0 * ULP)
     return Coefficients(values, rounded)
 
@@ -106,9 +105,10 @@ def layer(x: Coefficients) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def is_unit(x: Coefficients) -> bool:
-    """Whether x is the numbers themselves, in their order."""
-    size = x.values[0].size
-    return len(x.values) == size + 1 and np.array_equal(x.values, unit(x.shape).values)
+    """Whether x is the numbers themselves, in their order, exactly."""
+    if len(x.values) != x.values[0].size + 1 or np.any(x.off):
+        return False
+    return np.array_equal(x.values, unit(x.shape).values)
 
 
 def _is_exact(values: np.ndarray) -> np.ndarray:

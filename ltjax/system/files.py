@@ -186,7 +186,7 @@ def as_float64(values: np.ndarray, name: str, where: str) -> np.ndarray:
         name, where: what they are for and where they stand, in words.
     """
     check_real(values, name, where)
-    with np.errstate(over="ignore"):  # of longer floats, to infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # longer floats to infinity; NaN of a kind
         converted = values.astype(np.float64, order="C")
     lost = _differs(values, converted)
     if np.any(lost):

@@ -102,6 +102,38 @@ def test_a_ticket_of_another_network_is_false(here, capfd):
     assert "made for another network, not other.npz" in said(capfd)[1]
 
 
+def test_a_ticket_is_of_the_network_whatever_file_holds_it(here, capfd):
+    """The same weights as .npz, .safetensors and .onnx are one target; a last ReLU is another."""
+    onnx, tensors = pytest.importorskip("onnx"), pytest.importorskip("safetensors.numpy")
+    layers = [a for _, a in np.load("net.npz").items()]
+    tensors.save_file({f"{i}.weight": a for i, a in enumerate(layers)}, "net.safetensors")
+    make, version = onnx.helper.make_node, onnx.helper.make_opsetid("", 17)
+    nodes = [
+        make("Gemm", ["x", "w0"], ["h"], transB=1),
+        make("Relu", ["h"], ["r"]),
+        make("Gemm", ["r", "w1"], ["y"], transB=1),
+        make("Relu", ["y"], ["z"]),
+    ]
+    for file, end in (("net.onnx", "y"), ("relu.onnx", "z")):
+        graph = onnx.helper.make_graph(
+            nodes,
+            "graph",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, ["N", 3])],
+            [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.DOUBLE, ["N", 2])],
+            [onnx.numpy_helper.from_array(a, f"w{i}") for i, a in enumerate(layers)],
+        )
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[version]), file)
+    assert call(*[MAKE[0], "net.safetensors", *MAKE[2:]]) == 0
+    for network in ("net.npz", "net.safetensors", "net.onnx"):
+        assert call("verify", "ticket.npz", network) == 0
+    said(capfd)
+    assert call("verify", "ticket.npz", "relu.onnx") == 2
+    assert "last must be relu, as relu.onnx ends, got linear" in said(capfd)[1]
+    assert call("gap", "relu.onnx", "net.npz", "--last", "relu") == 0
+    assert call("gap", "net.onnx", "net.npz", "--last", "relu") == 2
+    assert "last must be linear, as net.onnx ends, got relu" in said(capfd)[1]
+
+
 def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capfd):
     assert call(*MAKE) == 0
     said(capfd)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -201,3 +202,17 @@ def test_what_the_library_writes_is_read(tmp_path):
     assert_is(reading.read_network(path, "network", "relu"), (W1, B1), (W2, B2))
     assert reading.read_network(path, "network", "relu").last == "relu"
     assert reading.read_network(path, "network").last == "linear"
+
+
+@pytest.mark.parametrize(
+    ("library", "suffix"), [("safetensors", ".safetensors"), ("onnx", ".onnx")]
+)
+def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch, library, suffix):
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(b"whatever")
+    monkeypatch.setitem(sys.modules, library, None)
+    message = (
+        rf"^network must be a \.npz file where {library} is missing \(pip install 'ltjax\[files\]'"
+    )
+    with pytest.raises(InputError, match=message):
+        reading.read_network(path, "network")

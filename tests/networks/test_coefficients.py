@@ -10,8 +10,15 @@ from ltjax.networks import affine, coefficients
 from ltjax.networks.affine import ReluNetwork
 
 exactly = np.vectorize(Fraction, otypes=[object])
-RNG = np.random.default_rng(0)
 KINDS = ["products", "scaled", "shifted", "turned", "long"]
+RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = START
 
 
 def chain(kind, size=4, terms=5):
@@ -57,7 +64,7 @@ def test_what_a_layer_is_off_by_is_the_norm_of_all():
     weights, biases, off = coefficients.layer(x)
     apart = exactly(np.column_stack([weights, biases])) - exact.reshape(len(exact), -1).T
     assert np.sum(apart * apart) <= Fraction(off) ** 2
-    assert off < 1e-12
+    assert off < 1e-12 * np.linalg.norm(weights)
     tiny = x._replace(off=x.off * 1e-300)
     assert coefficients.layer(tiny)[2] > 0.0
 
@@ -72,6 +79,10 @@ def test_an_operator_on_the_units_is_its_matrix_and_nothing_is_rounded():
     assert not coefficients.is_unit(x)
     assert coefficients.is_unit(coefficients.unit((5,)))
     assert not coefficients.is_unit(coefficients.plus(coefficients.unit((5,)), np.ones(5)))
+    back = coefficients.times(coefficients.unit((5,)), np.full(5, 3.0))
+    back = coefficients.times(back, np.full(5, 1.0 / 3.0), 1e-17)
+    np.testing.assert_array_equal(back.values, coefficients.unit((5,)).values)
+    assert not coefficients.is_unit(back)
 
 
 def test_a_factor_that_is_itself_off():
@@ -110,3 +121,27 @@ def test_of_one_layer_the_bound_is_nearly_reached():
     worst = rho * np.sqrt(2.0)
     assert worst <= affine.misread(network, 1.0) <= 1.5 * worst
     assert affine.misread(network._replace(rounding=()), 1.0) == 0.0
+
+
+def test_what_a_layer_is_off_by_grows_in_those_behind_it():
+    one, steep, none = np.ones((1, 1)), np.full((1, 1), 100.0), np.zeros(1)
+    read = ReluNetwork((one, steep), (none, none), "linear", (1e-3, 0.0))
+    of_file = read._replace(weights=(one + 1e-3, steep))
+    x = np.full((1, 1), 2.0)
+    apart = np.abs(affine.forward(read, x) - affine.forward(of_file, x)).item()
+    assert apart <= affine.misread(read, 2.0) <= 1.6 * apart
+    # Where layers are too large for float64 to say, there is no bound.
+    huge = (np.full((1, 1), 1e200),) * 3
+    large = ReluNetwork(huge, (none,) * 3, "linear", (1e-3, 0.0, 0.0))
+    assert affine.misread(large, 1e300) == np.inf
+
+
+def test_what_underflows_is_bounded_too():
+    tiny = RNG.normal(size=(3, 3)) * 1e-160
+    x, exact = coefficients.unit((1, 3)), exactly(np.eye(4, 3).reshape(4, 1, 3))
+    for _ in range(2):
+        x, exact = coefficients.mapped(x, np.matmul, tiny), exact @ exactly(tiny)
+        x, exact = coefficients.times(x, tiny[:1]), exact * exactly(tiny[:1])
+    assert not np.any(x.values)
+    assert not exceeded(x.values, exact, x.off)
+    assert np.all(x.off[:-1] > 0.0)

@@ -227,6 +227,20 @@ def test_a_name_that_is_no_utf_8(path):
         reading.read_matrices(path, "network")
 
 
+def test_a_file_that_would_fill_the_memory(path, monkeypatch):
+    np.savez_compressed(path, a=np.zeros((100, 100)))
+    size = path.stat().st_size
+    assert size < 2000
+    monkeypatch.setattr(files, "MOST_BYTES", 2000)
+    with pytest.raises(InputError, match=r"at most 2,000 bytes unpacked, got 80,\d+ in"):
+        reading.read_matrices(path, "network")
+    monkeypatch.setattr(files, "MOST_BYTES", size - 1)
+    with pytest.raises(
+        InputError, match=rf"^network must be at most {size - 1} bytes, got {size} in"
+    ):
+        reading.read_matrices(path, "network")
+
+
 # Nothing is executed, and nothing but one line is said.
 
 

@@ -7,7 +7,9 @@ from ltjax.networks.onnx_graph.moves import MOVES
 from ltjax.networks.onnx_graph.node import Node
 from ltjax.system.files import shown
 
+MOST_CONSTANTS = 2**28  # numbers in all of them
 MOST_STEPS = 2**29  # whole numbers below it times a float of 24 bits are exact in float64
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 QUANTIZED = ("int8", "uint8", "int16", "uint16")
 
 
@@ -31,6 +33,8 @@ def computed(node: Node) -> np.ndarray:
     """What a node makes of constants alone."""
     if node.operator == "Constant":
         return _constant(node)
+    if node.given(0).size > MOST_CONSTANTS:
+        node.refuse(f"hold at most {MOST_CONSTANTS:,} numbers", f"{node.given(0).size:,}")
     if node.operator in MOVES:
         return MOVES[node.operator](node, node.given(0)[None])[0]
     if node.operator not in OF_CONSTANTS:
@@ -41,20 +45,15 @@ def computed(node: Node) -> np.ndarray:
 def _constant(node: Node) -> np.ndarray:
     from onnx import TensorProto
 
-    for name, dtype in (
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-    ):
-        if name in node.attributes:
-            node.read.add(name)
-            return np.array(node.attributes[name], dtype)
-    found = node.attributes.get("value")
-    if not isinstance(found, TensorProto):
-        node.refuse("hold constants that are tensors")
-    node.read.add("value")
-    return tensor(found, node.network)
+    if "value_float" in node.attributes:
+        return np.array(node.attribute("value_float", 0.0), np.float32)
+    if "value_floats" in node.attributes:
+        return np.array(node.attribute("value_floats", [0.0]), np.float32)
+    if "value_int" in node.attributes:
+        return np.array(node.attribute("value_int", 0))
+    if "value_ints" in node.attributes:
+        return np.array(node.attribute("value_ints", [0]), np.int64)
+    return tensor(node.attribute("value", TensorProto()), node.network)
 
 
 def _cast(node: Node) -> np.ndarray:
@@ -66,15 +65,21 @@ def _cast(node: Node) -> np.ndarray:
         dtype = helper.tensor_dtype_to_np_dtype(to)
     except KeyError:
         node.refuse("name a type of ONNX", str(to))
-    if not _is_number(dtype) or (dtype.kind in "iu" and values.dtype.kind not in "iub"):
-        node.refuse("cast numbers to floats, and whole numbers to whole numbers", str(dtype))
-    with np.errstate(over="ignore"):
+    if not (dtype.name in FLOATS or (dtype.kind in "iu" and values.dtype.kind in "iub")):
+        node.refuse("cast to floats of 16 bits or more, or whole numbers to others", str(dtype))
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(dtype)
 
 
 def _dequantized(node: Node) -> np.ndarray:
     """(x - zero) * scale, exactly: in float64 nothing of it is rounded."""
     values = node.given(0)
+    most = {"i": 4, "u": 4, "b": 0}.get(values.dtype.kind, 1)
+    if values.dtype.itemsize > most:
+        node.refuse("have whole numbers of 32 bits at most, or floats of 8", str(values.dtype))
+    given = node.constant(2)
+    if given is not None and given.dtype != values.dtype:
+        node.refuse(f"have a zero point of {values.dtype}, as its steps are", str(given.dtype))
     scale, zero = _scale(node, values.shape)
     steps = values.astype(np.float64) - zero
     if not np.all(np.abs(steps) < MOST_STEPS):
@@ -87,7 +92,7 @@ def _quantized(node: Node) -> np.ndarray:
     values, given = node.given(0), node.constant(2)
     dtype = np.dtype(np.uint8) if given is None else given.dtype
     scale, zero = _scale(node, values.shape)
-    if dtype.name not in QUANTIZED or values.dtype != np.float32:
+    if dtype.name not in QUANTIZED or {values.dtype, node.given(1).dtype} != {np.dtype("float32")}:
         node.refuse(f"quantise float32 to {', '.join(QUANTIZED)}", f"{values.dtype} to {dtype}")
     node.expect("saturate", 1)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -12,6 +12,8 @@ from ltjax.system.files import as_finite, shown
 
 MOST_NUMBERS = 2**25  # of one tensor of coefficients: 256 MiB
 
+WHOLE = ("int", "uint", "bool")  # how names of types begin, those of ml_dtypes too
+
 Value = TypeVar("Value")
 
 
@@ -46,8 +48,10 @@ class Node:
         """An attribute, or what holds where it is left out, of one type."""
         self.read.add(name)
         found = self.attributes.get(name, otherwise)
-        items = found if isinstance(found, list) else []
-        if type(found) is not type(otherwise) or any(type(item) is not int for item in items):
+        alike = type(found) is type(otherwise)
+        if alike and isinstance(found, list) and isinstance(otherwise, list):
+            alike = len({type(item) for item in (*found, *otherwise)}) <= 1
+        if not alike:
             self.refuse(f"have {name} of the type of {otherwise!r}", type(found).__name__)
         return found
 
@@ -78,7 +82,7 @@ class Node:
     def weights(self, i: int) -> np.ndarray:
         """Input i as finite numbers in float64."""
         values = self.given(i)
-        if values.dtype.kind in "iub":
+        if values.dtype.name.startswith(WHOLE):
             self.refuse(
                 "have a scale for tensors of whole numbers, by DequantizeLinear",
                 f"{values.dtype} in {shown(self.inputs[i])}",

@@ -1,6 +1,6 @@
 """The operators of ONNX that keep a tensor affine in its inputs, as numpy computes them.
 
-By the specification of the operators of the default domain, version 7 and later
+By the specification of the operators of the default domain, versions 7 to 28
 (https://onnx.ai/onnx/operators). Each takes a node, all of whose inputs but one are constants, and
 the tensor that flows into it; an attribute that is not named here is refused.
 """
@@ -11,9 +11,11 @@ from functools import partial
 import numpy as np
 
 from ltjax.networks import coefficients
-from ltjax.networks.coefficients import ULP, Coefficients
+from ltjax.networks.coefficients import Coefficients
 from ltjax.networks.onnx_graph.moves import MOVES
 from ltjax.networks.onnx_graph.node import Node
+from ltjax.networks.pairs import SUBNORMAL, ULP
+from ltjax.system.files import shown
 
 
 def _moving(node: Node, x: Coefficients) -> Coefficients:
@@ -44,8 +46,7 @@ def _gemm(node: Node, x: Coefficients) -> Coefficients:
     if node.constant(2) is None:
         return x
     addend = node.weights(2)
-    off = 0.0 if beta == 1.0 else ULP * np.abs(beta * addend)
-    return _added(node, x, beta * addend, off)
+    return _added(node, x, beta * addend, 0.0 if beta == 1.0 else _off(beta * addend, 1))
 
 
 def _matmul(node: Node, x: Coefficients) -> Coefficients:
@@ -111,9 +112,7 @@ def _divide(node: Node, x: Coefficients) -> Coefficients:
     if not np.all(divisor):
         node.refuse("divide by numbers", "0")
     factor = 1.0 / divisor
-    return coefficients.times(
-        x, factor, np.where(np.abs(divisor) == 1.0, 0.0, ULP * np.abs(factor))
-    )
+    return coefficients.times(x, factor, np.where(np.abs(divisor) == 1.0, 0.0, _off(factor, 1)))
 
 
 def _batch_normalization(node: Node, x: Coefficients) -> Coefficients:
@@ -130,8 +129,13 @@ def _batch_normalization(node: Node, x: Coefficients) -> Coefficients:
     factor = scale / np.sqrt(variance)
     channel = (-1, *[1] * (len(x.shape) - 2))
     factor, shift, mean = (one.reshape(channel) for one in (factor, shift, mean))
-    x = coefficients.times(_added(node, x, -mean), factor, 3.0 * ULP * np.abs(factor))
+    x = coefficients.times(_added(node, x, -mean), factor, _off(factor, 3))
     return _added(node, x, shift)
+
+
+def _off(values: np.ndarray, operations: int) -> np.ndarray:
+    """What numbers are off by at most after so many operations, none of which cancels."""
+    return operations * (ULP * np.abs(values) + SUBNORMAL)
 
 
 def _conv(node: Node, x: Coefficients) -> Coefficients:
@@ -190,7 +194,7 @@ def _convolved(x, weights, groups, pads, strides, dilations, outs) -> np.ndarray
 def _pads(node: Node, sizes, kernel, strides, dilations) -> list[tuple[int, int]]:
     """Zeros before and after each axis."""
     given = node.attribute("pads", [0] * 2 * len(sizes))
-    auto = node.attribute("auto_pad", b"NOTSET").decode()
+    auto = node.attribute("auto_pad", b"NOTSET").decode(errors="replace")
     if not len(strides) == len(dilations) == len(given) / 2 == len(sizes):
         node.refuse("have strides, dilations and pads for each axis", f"{len(sizes)} axes")
     if min(*strides, *dilations) < 1 or min(given) < 0:
@@ -199,7 +203,7 @@ def _pads(node: Node, sizes, kernel, strides, dilations) -> list[tuple[int, int]
         whole = given if auto == "NOTSET" else [0] * 2 * len(sizes)
         return list(zip(whole[: len(sizes)], whole[len(sizes) :], strict=True))
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        node.refuse("have an auto_pad of the specification", auto)
+        node.refuse("have an auto_pad of the specification", shown(auto))
     pads = []
     for size, k, stride, step in zip(sizes, kernel, strides, dilations, strict=True):
         more = max((-(-size // stride) - 1) * stride + (k - 1) * step + 1 - size, 0)

@@ -19,12 +19,12 @@ from ltjax.networks import coefficients
 from ltjax.networks.affine import ReluNetwork
 from ltjax.networks.coefficients import Coefficients
 from ltjax.networks.onnx_graph import constants
+from ltjax.networks.onnx_graph.constants import MOST_CONSTANTS
 from ltjax.networks.onnx_graph.node import MOST_NUMBERS, Node
 from ltjax.networks.onnx_graph.operators import AFFINE, TWO_SIDED
 from ltjax.system.files import shown
 
-OLDEST = 7  # version of the operators: broadcasting is numpy's since
-MOST_CONSTANTS = 2**28  # numbers in all of them
+OLDEST, NEWEST = 7, 28  # versions of the operators: broadcasting is numpy's since 7
 CHAIN = "be a chain, in which a node takes the output of the one before it and constants"
 
 
@@ -40,12 +40,12 @@ def network(data: bytes, name: str) -> ReluNetwork:
     """
     graph = _graph(data, name)
     held = {one.name: constants.tensor(one, name) for one in graph.initializer}
-    if len(held) < len(graph.initializer):
-        raise InputError(f"{name} must name each tensor once, got one twice.")
+    if len(held) < len(graph.initializer) or "" in held:
+        raise InputError(f"{name} must name each tensor once, got one twice, or without a name.")
     begin = _one((one for one in graph.input if one.name not in held), "input", name)
     output = _one(graph.output, "output", name)
     walk = _Walk(name, held, begin)
-    for node in graph.node:
+    for node in graph.node if output.name != begin.name else ():
         walk.step(node)
         if walk.at == output.name:
             return walk.end()
@@ -66,11 +66,10 @@ def _graph(data: bytes, name: str):
     except Exception:  # whatever foreign bytes can do to a parser
         raise InputError(f"{name} must be a whole .onnx file.") from None
     versions = [one.version for one in model.opset_import if one.domain in ("", "ai.onnx")]
-    newest = onnx.defs.onnx_opset_version()
-    if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
+    if len(versions) != 1 or not OLDEST <= versions[0] <= NEWEST:
         found = ", ".join(map(str, versions)) or "none"
         raise InputError(
-            f"{name} must be an .onnx file of version {OLDEST} to {newest} of the operators, got "
+            f"{name} must be an .onnx file of version {OLDEST} to {NEWEST} of the operators, got "
             f"{found}."
         )
     for part, found in (("functions", model.functions), ("sparse", model.graph.sparse_initializer)):
@@ -99,8 +98,8 @@ class _Walk:
     layers: those that a Relu has ended: weights, biases, and the norm of what both are off by.
     """
 
-    def __init__(self, name: str, constants: dict[str, np.ndarray], begin) -> None:
-        self.name, self.constants = name, constants
+    def __init__(self, name: str, held: dict[str, np.ndarray], begin) -> None:
+        self.name, self.constants = name, held
         self.at, self.before = begin.name, {begin.name}
         self.layers: list[tuple[np.ndarray, np.ndarray, float]] = []
         self.x = self._unit(_shape(begin, name))
@@ -111,7 +110,7 @@ class _Walk:
         if node.flowing < 0:
             self.constants[proto.output[0]] = constants.computed(node)
             if sum(values.size for values in self.constants.values()) > MOST_CONSTANTS:
-                node.refuse(f"hold at most {MOST_CONSTANTS:,} constants", "more")
+                node.refuse(f"hold at most {MOST_CONSTANTS:,} numbers", "more")
         else:
             self.x, self.at = self._next(node), proto.output[0]
             self.before.add(self.at)
@@ -147,11 +146,11 @@ class _Walk:
         known = {self.at, "", *self.constants}
         if len(flowing) > 1 or any(name not in known for name in proto.input):
             node.refuse(CHAIN, f"inputs {', '.join(map(shown, proto.input))}")
-        outputs = [name for name in proto.output if name]
-        if len(outputs) != 1 and not (outputs and node.operator == "Dropout"):
-            node.refuse("have one output a node", ", ".join(map(shown, outputs)) or "none")
-        if outputs[0] in self.before or outputs[0] in self.constants:
-            node.refuse("name each tensor once", shown(outputs[0]))
+        first, *more = proto.output or [""]
+        if not first or (any(more) and node.operator != "Dropout"):
+            node.refuse("have one output a node", ", ".join(map(shown, proto.output)) or "none")
+        if first in self.before or first in self.constants:
+            node.refuse("name each tensor once", shown(first))
         return node
 
     def _next(self, node: Node) -> Coefficients:
@@ -189,7 +188,7 @@ class _Walk:
 def _one(tensors: Iterable, what: str, name: str):
     """The only input or output."""
     found = list(tensors)
-    if len(found) != 1:
+    if len(found) != 1 or not found[0].name:
         names = ", ".join(shown(one.name) for one in found[:3]) or "none"
         raise InputError(f"{name} must have one {what}, got {names}.")
     return found[0]
