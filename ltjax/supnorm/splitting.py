@@ -19,7 +19,7 @@ from ltjax.supnorm.branch_and_bound import Bracket
 from ltjax.supnorm.linear import Cells
 from ltjax.system.stops import Stop, never
 
-AT_ONCE = 2**22  # numbers that the rows of a layer take, for all cells of a visit
+AT_ONCE = 2**19  # numbers that the rows of a layer take, for all cells of a visit
 MOST = 256  # cells of a visit
 STARTS = 64  # points that the search begins from
 STEPS, STEP = 30, 0.3  # uphill, and the first one's length, in the longest that there is

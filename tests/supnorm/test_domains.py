@@ -190,7 +190,7 @@ def test_the_tree_closes_over_a_ball_too(norm):
 def test_of_many_inputs_the_tree_takes_over():
     both, region = some((12, 6, 3), 0, 0.02), about(12, 0, "ball")
     found = list(posing.posed(*both, region).closing(0.05, stop=stops.deadline(60.0)))
-    assert found[0].ratio > 1.2
+    assert found[0].ratio > 1.1
     assert found[-1].ratio <= 1.05
     assert apart(*both, sampled(region)).max() <= found[-1].upper
 
