@@ -56,14 +56,15 @@ def trial(key, target, widths, config: Copies) -> Outcome:
     """
     rows = [jnp.tile(w, (config.copies(i, config.most), 1)) for i, w in enumerate(target)]
     products, hidden = candidates(key, 0, rows[0], config.most, LAW)
+    number = jnp.arange(config.most)[None, None]
     plain = [_weights(key, i, w, config.most) for i, w in enumerate(rows) if i]
 
     def at(width):
         """All rules at one width."""
         found = []
         for rule in rules_at_hand(config):
-            there = jnp.arange(config.most) < width
-            filled = [_filled(rule, products, jnp.stack([hidden > 0, hidden < 0]) & there, rows[0])]
+            sides = jnp.stack([hidden > 0, hidden < 0]) & (number < width)
+            filled = [_filled(rule, products, sides, rows[0])]
             for weights, w in zip(plain, rows[1:], strict=True):
                 better = _better(filled[-1][1], width, config.most)
                 filled.append(_filled(rule, weights, better[None], w))
@@ -82,7 +83,7 @@ def _weights(key, layer: int, rows, copies: int):
     neuron = np.arange(n_in)[:, None] + n_in * np.arange(copies)
     word = draws.word(
         draws.stream(key, layer, draws.OUTPUT),
-        neuron.astype(np.uint32),
+        neuron[None].astype(np.uint32),
         np.arange(n_rows, dtype=np.uint32)[:, None, None],
     )
     return laws.drawn(LAW, word, DEVICE)
@@ -104,7 +105,7 @@ def _filled(rule, numbers, open_ones, rows):
         return kept, jnp.where(kept, seen, 0.0).sum() - wanted
 
     def side(open_ones):
-        return jax.vmap(jax.vmap(fill))(jnp.where(open_ones, numbers, jnp.inf), rows)
+        return jax.vmap(jax.vmap(fill))(jnp.where(open_ones[None], numbers, jnp.inf), rows)
 
     return jax.vmap(side)(open_ones)
 
@@ -116,7 +117,7 @@ def _better(errors, width, copies: int):
         errors: of the slots of each copy, [side, copy and output, n_in].
     """
     worst = jnp.max(jnp.abs(errors), axis=(0, 2)).reshape(copies, -1).T
-    worst = jnp.where(jnp.arange(copies) < width, worst, jnp.inf)
+    worst = jnp.where(jnp.arange(copies)[None] < width, worst, jnp.inf)
     rank = jnp.argsort(jnp.argsort(worst, axis=1), axis=1)
     return rank < (width + 1) // 2
 

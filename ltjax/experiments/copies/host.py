@@ -65,7 +65,7 @@ def _stacked(found) -> Pair:
     return Pair(weights, errors, found[0].last)
 
 
-def pair_of(problem: Problem[Copies], trial: int, width: int, kept) -> Pair:
+def pair_of(problem: Problem[Copies], trial, width: int, kept) -> Pair:
     """f' and the ticket of one trial: exact, but for f' being of weights that are rounded.
 
     Copies that nothing depends on are neurons without weights.
@@ -105,7 +105,7 @@ def _shared(error, serves):
     return (part[..., None] + one_more) * serves
 
 
-def _met(problem: Problem[Copies], trial: int, width: int, kept):
+def _met(problem: Problem[Copies], trial, width: int, kept):
     """What is kept, drawn again: for every layer int64 [side, copy and output, n_in, candidate]."""
     for layer, (keep, (n_out, n_in)) in enumerate(zip(kept, problem.config.shapes, strict=True)):
         rows = n_out * problem.config.copies(layer, width)
@@ -159,7 +159,7 @@ def check(problem: Problem[Copies], trials, lower, upper, kept, errors) -> None:
                         )
 
 
-def _closed(problem: Problem[Copies], trial: int, width: int, layer: int, kept) -> bool:
+def _closed(problem: Problem[Copies], trial, width: int, layer: int, kept) -> bool:
     """Whether something is kept beyond the width, or of the other side."""
     (n_out, n_in), keep = problem.config.shapes[layer], kept[layer]
     keep = keep[:, : n_out * problem.config.copies(layer, width)]
