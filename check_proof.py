@@ -32,6 +32,7 @@ NPY = re.compile(
 CODES = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"}
 CODES |= {"u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 FORMATS = {"blocks": "ltjax-ticket/1", "separate": "ltjax-ticket/1", "pooled": "ltjax-ticket/2"}
+SUBSET = "ltjax-ticket/3"  # blocks, with a bit for each neuron of a weight's block
 
 
 class RefusedError(Exception):
@@ -92,11 +93,17 @@ def ticket(path):
     head = json.loads(header, object_pairs_hook=once)
     form, seal = head.pop("format"), head.pop("digest")
     need(hashlib.sha256(json.dumps(head).encode() + kept).hexdigest() == seal, "a broken seal")
-    need(form == FORMATS[head["construction"]], "another format")
+    subset = head.get("rule") == "subset" and head["construction"] == "blocks"
+    need(form == (SUBSET if subset else FORMATS[head["construction"]]), "another format")
     need(all(type(s) is float and 0 < s < inf for s in [*head["scales"], head["epsilon"]]), "size")
     need(head["last"] in ("linear", "relu"), "no last")
     need(all(type(n) is int and 0 <= n <= MASK for n in [head["seed"], *head["blocks"]]), "no seed")
-    return {**head, "digest": seal, "bits": "".join(f"{byte:08b}" for byte in kept)}
+    return {
+        **head,
+        "digest": seal,
+        "subset": subset,
+        "bits": "".join(f"{byte:08b}" for byte in kept),
+    }
 
 
 def digest(layers, last):
@@ -131,14 +138,17 @@ def drawn(head, trial):
 
     for layer, (n_in, n_out) in enumerate(pairwise(head["sizes"])):
         m, sides, kept = head["blocks"][layer], 1 if layer else 2, []
-        bits = m.bit_length()
-        for n in range(sides * n_out * n_in):
-            rank, at = int(head["bits"][at : at + bits][::-1], 2) - 1, at + bits
+        bits, times = (m, 1) if head["subset"] else (m.bit_length(), sides)
+        for n in range(times * n_out * n_in):
+            named, at = head["bits"][at : at + bits], at + bits
             o, i = divmod(n % (n_out * n_in), n_in)
             of_block = {"blocks": (i, n_in), "separate": (o * n_in + i, n_out * n_in)}
             block, count = of_block.get(head["construction"], (0, 1))
-            need(rank < m, "a position beyond its block")
-            kept += [(o, i, rank * count + block)] * (rank >= 0)
+            ranks = [r for r, bit in enumerate(named) if bit == "1"]
+            if not head["subset"]:
+                ranks = [int(named[::-1], 2) - 1] if ranks else []
+            need(all(r < m for r in ranks), "a position beyond its block")
+            kept += [(o, i, r * count + block) for r in ranks]
         need(m * count <= MOST_WIDTH, "neurons that have no number")
         alone = len({j for *_, j in kept}) == len(kept) or head["construction"] != "pooled"
         need(alone, "a neuron of a pool in two slots")

@@ -145,6 +145,33 @@ def test_what_is_proved_is_accepted_by_the_rule_that_it_takes(made, name, capsys
     assert rule == ("lower" if "lower" in proof else proof["upper"]["by"])
 
 
+@pytest.mark.parametrize("rule", archive.RULES)
+def test_what_is_drawn_is_what_a_ticket_masks(rule, tmp_path):
+    layers = random_layers((3, 4, 2), 7)
+    ticket = made_ticket(layers, "linear", "blocks", 0.5, 7)
+    if rule == "subset":
+        chosen = np.random.default_rng(7).random
+        rank = np.arange(M)[:, None, None]
+        ranks = (np.where(chosen((M, *layer.shape)) < 0.5, rank, -1) for layer in layers)
+        ticket = replace(ticket, rule=rule, ranks=tuple(ranks))
+    path = tmp_path / "ticket.npz"
+    path.write_bytes(archive.to_bytes(ticket))
+    drawn = checker.drawn(checker.ticket(path), 0)
+    for rows, (plus, *minus) in zip(drawn, verifying.effective(ticket), strict=True):
+        assert np.any(plus)
+        np.testing.assert_array_equal(rows, np.hstack([plus, *(-m for m in minus)]) * 2.0**48)
+
+
+def test_a_proof_of_subset_sums_is_accepted(tmp_path, capsys):
+    layers = random_layers((2, 1), 3)
+    ticket = made_ticket(layers, "linear", "blocks", 0.5, 3)
+    every = np.broadcast_to(np.arange(M)[:, None, None], (M, 1, 2))
+    ticket = replace(ticket, rule="subset", ranks=(every.copy(),), epsilon=1e-3)
+    code, out = said(written(tmp_path, ticket, layers), capsys)
+    assert (code, out[:8]) == (PROVED, "PROVED: "), out
+    assert "REFUTED" in out
+
+
 def test_it_takes_an_interpreter_that_has_nothing_installed(made):
     command = [sys.executable, "-S", "-I", CHECKER, *made["pooled"]]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
