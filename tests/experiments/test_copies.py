@@ -123,9 +123,9 @@ def test_the_target_with_copies_is_the_target_to_the_last_unit(pruned):
 
 
 def test_without_a_second_layer_copies_are_blocks():
-    problem = problem_of((2, 1), blocks=(4, 7), last="relu")
+    problem = problem_of((3, 1), last="relu", rules=("nearest",))
     blocks = ltjax.network(
-        target=problem.arrays, blocks=problem.grid.widths, last="relu", rules=("subset", "sup"),
+        target=problem.arrays, blocks=problem.grid.widths, last="relu", rules=("nearest", "sup"),
         **COPIES | {"constructions": ("blocks",)},
     )  # fmt: skip
     assert blocks.experiment == "own"

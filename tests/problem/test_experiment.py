@@ -15,6 +15,7 @@ PROBLEMS = {
     "popup": lambda: ltjax.popup(data="wine", widths=(4,)),
     "subset": lambda: ltjax.subset(widths=(4,)),
     "own": lambda: ltjax.neuron(dim=2, widths=(4,), law="gaussian"),
+    "copies": lambda: ltjax.network(dim=2, hidden=2, constructions=("copies",), blocks=(4,)),
 }
 
 
