@@ -49,7 +49,7 @@ MOST_PAIRED = 16  # candidates whose second moments are taken: what bounds them,
 # Random targets come in parts, each with its own bound from the means over its nodes: parts whose
 # ends have this ratio, beyond 2 eps. Second moments have few nodes, and these relative errors.
 RATIO, PART_NODES = 4.0, 4
-PART_ERROR = {"uniform": 1e-6, "product": 1e-3}
+PART_ERROR = {"uniform": 3e-5, "product": 1e-3}
 
 
 def first_moment(

@@ -1,25 +1,40 @@
 r"""How often no subset sums to a target, far below what trials can count.
 
-Failure is R_n(c) + P(miss, in reach), c = |t| - eps: what is out of reach is known exactly (see
-`subset_sums`), and most of a rare failure. The rest is drawn where it is: a target that is in reach
-is missed when the positive candidates barely come to it. With T = sum max(X, 0) and M(s) the mean
-of exp(-s max(X, 0)), draws of the density exp(-s T) / M(s)^n in the plain one have a mean of T near
-the target. A quarter of the draws are plain all the same, and
+Failure is R_n(|t| - eps) + P(miss, in reach). What is out of reach is known exactly (see
+`subset_sums`) and is most of a rare failure. The rest is the mean of P(miss, in reach | sizes).
 
-    P(miss, in reach) = E[1{miss, T >= c} / (1/4 + 3/4 exp(-s T) / M(s)^n)],
+Given the sizes x_i = |X_i|, let A be the set of their subset sums. The sum T of the positive
+candidates is any of the 2^n with equal chance, and what the subsets of all candidates leave of T is
+A again. So a target t > eps is missed in reach where T > t + eps and no point of A is within eps of
+T - t: where T - t lies in a gap of A. There is none wider than 2 eps unless some size exceeds the
+sum of all that are smaller by more than 2 eps (a *jump*). All other gaps are near the ends of A:
 
-of values that are at most 4. A draw is kept with the chance exp(-s max(X, 0)), candidate by
-candidate: more than half of them. A miss is settled by all subsets, the sums of one half of the
-candidates sorted against what the others leave of the target.
+    if some of the candidates have sums without a gap on [L, s - L], s the sum of all of them, and
+    every other size is at most s - 2L + 2 eps, A has no gap farther than L from its ends,
 
-Sources: exponential tilting is Siegmund's (1976, Ann. Statist. 4), and the plain part of the draws
-the defensive mixture of Hesterberg (1995, Technometrics 37); what is tilted is chosen here.
+as adding such a size y joins [L, s - L] to its shift by y. Hence the sums below L + t decide, and
+P(miss, in reach | x) is counted without error at the cost of these.
+
+Where jumps are rare, they are drawn. With H(y) = P(|X| > y), G_k the distribution of a sum of k
+sizes and J(x) the number of jumps,
+
+    E J = sum_k C(n, k) int H(2 eps + s)^(n-k) dG_k(s)    k sizes of the sum s lie below a jump
+    P(miss, in reach) = E J times the mean of P(miss, in reach | x) / J(x)
+
+where the mean is over the law of x weighted by J(x): k is drawn by its term of E J, then the k
+sizes, then the others given that they exceed 2 eps + s. Uniform terms are (1 - 2 eps)^n / k!.
+
+Two bounds on P(miss, in reach) are proved: P(T > t + eps), and E J. Where the smaller is nothing
+beside what is out of reach, and where too few draws contain a miss for a standard error, it stands
+for the error.
+
+Sources: derived here, for the question of Lueker, Random Structures and Algorithms 12 (1998).
 """
 
 import math
 
 import numpy as np
-from scipy import optimize
+from scipy import special
 
 from ltjax.errors import InputError
 from ltjax.theory import candidate_sums, subset_sums
@@ -27,8 +42,9 @@ from ltjax.theory.candidate_sums import between
 from ltjax.theory.partition import Odds
 from ltjax.theory.product import Numbers
 
-PLAIN = 0.25  # of the draws
-BEYOND = 1.0  # the mean of T is |t| + this many eps: what is missed in reach lies a little above it
+ENOUGH = 30  # draws with a miss, from which on their spread gives the standard error
+NOTHING = 1e-3  # of what is out of reach: what is proved to be less is not drawn
+LEAST, MOST = 6, 22  # candidates of which all sums are listed
 
 
 def subset_tail(
@@ -36,92 +52,173 @@ def subset_tail(
 ) -> Odds:
     """P(no subset sums to t, to within eps) and its complement, without bias, however rare: [*ns].
 
-    The standard error is that of the misses seen in reach, and of one more so that it is not 0
-    where none is seen; of few misses it is itself uncertain. As n grows they vanish beside what
-    is out of reach, and with them what is unknown.
+    The error is the standard error of what is in reach, if at least 30 draws contain a miss. Else,
+    and where that part is proved to be below 1e-3 of the rest, it is a proved bound on that part:
+    the estimate is off by no more.
 
     Args:
         law: uniform, product or side.
         ns: numbers of candidates, to 31; block sizes for side.
         t: the target; of size at most 1 + eps for products.
-        eps: error allowed, below |t|.
-        draws: of all candidates, for each of the ns; 2 ms each at 30 candidates.
+        eps: error allowed, below |t|. What a draw costs grows as it falls.
+        draws: of all sizes, for each of the ns; for side, of each number of usable candidates.
         seed: with the number of candidates it fixes the draws.
 
     Raises:
-        InputError: of another law, a target within eps of 0, or fewer than two draws.
+        InputError: of another law, a target within eps of 0, fewer than two draws, or an eps at
+            which all sums of 22 candidates do not show where the gaps are.
     """
     t, ns = abs(t), np.asarray(ns)
-    if not eps < t:
+    if not 0.0 < eps < t:
         raise InputError(
-            f"eps must be below |t| = {t:g}, which the empty subset meets, got {eps:g}."
+            f"eps must be above 0 and below |t| = {t:g}, which the empty subset meets, got {eps:g}."
         )
     if draws < 2:
         raise InputError(f"draws must be at least 2 for a standard error, got {draws}.")
-    reach = subset_sums.out_of_reach(law, ns, t - eps)
-    found = np.empty((*ns.shape, 2))
-    for at in np.ndindex(ns.shape):
-        rng = np.random.default_rng([seed, int(ns[at])])
-        values, one = _missed(law, int(ns[at]), t, eps, draws, rng)
-        spread = np.std([*values, one], ddof=1)
-        found[at] = np.mean(values), spread / math.sqrt(draws)
-    failure = np.minimum(reach + found[..., 0], 1.0)
-    return Odds(np.asarray(1.0 - failure), np.asarray(failure), np.asarray(found[..., 1]))
+    one, most = subset_sums._of_side(law), int(np.max(ns, initial=0))
+    out = subset_sums.out_of_reach(one, np.arange(most + 1), t - eps)
+    missed, variance, bound = np.zeros((3, most + 1))
+    for n in range(most + 1) if law == "side" else map(int, np.unique(ns)):
+        bound[n] = _bound(one, n, t, eps)
+        if bound[n] < NOTHING * out[n]:
+            continue
+        values = _missed(one, n, t, eps, draws, np.random.default_rng([seed, n]))
+        missed[n] = min(np.mean(values), bound[n])
+        if np.count_nonzero(values) >= ENOUGH:
+            variance[n], bound[n] = np.var(values, ddof=1) / draws, 0.0
+    found = [subset_sums._mix(law, part, ns) for part in (out + missed, bound)]
+    shares = subset_sums._binomial(most) if law == "side" else np.eye(most + 1)
+    failure, error = np.minimum(found[0], 1.0), np.sqrt(shares**2 @ variance)[ns] + found[1]
+    return Odds(np.asarray(1.0 - failure), np.asarray(failure), np.asarray(error))
 
 
 def _missed(law, n, t, eps, draws, rng):
-    """Values whose mean is P(miss, in reach), [draws], and what one more would be at the median."""
-    mean = _transform(law)
-    wanted = (t + BEYOND * eps) / max(n, 1)  # of max(X, 0)
-    drop = lambda s: mean(s, 1) / mean(s, 0) - wanted
-    tilt = 0.0 if drop(0.0) <= 0.0 else float(optimize.brentq(drop, 0.0, 1e6))
-    plain = rng.random(draws) < PLAIN
-    numbers = _draw(law, (draws, n), np.where(plain, 0.0, tilt), rng)
-    total = np.sum(np.maximum(numbers, 0.0), axis=1)
-    density = PLAIN + (1.0 - PLAIN) * np.exp(-tilt * total - n * math.log(mean(tilt, 0)))
-    reached = total >= t - eps
-    missed = [bool(r) and not _hits(row, t, eps) for r, row in zip(reached, numbers, strict=True)]
-    near = reached & ~plain
-    one = np.median(1.0 / density[near]) if np.any(near) else 1.0 / PLAIN
-    return np.where(missed, 1.0 / density, 0.0), one
+    """Values whose mean is P(miss, in reach): [draws]."""
+    terms = _jumps(law, n, eps)
+    expected = np.sum(terms)
+    if expected == 0.0:
+        return np.zeros(draws)
+    x = np.concatenate(
+        [
+            _with_jump(law, n, k, eps, many, rng)
+            for k, many in enumerate(rng.multinomial(draws, terms / expected))
+        ]
+    )
+    ascending = np.sort(x, axis=1)
+    below = np.cumsum(ascending, axis=1) - ascending
+    # At least the one that was drawn, whatever the rounding.
+    jumps = np.maximum(np.sum(ascending > below + 2.0 * eps, axis=1), 1)
+    return expected * np.array([_chance(row, t, eps) for row in x]) / jumps
 
 
-def _transform(law):
-    """E max(X, 0)^k exp(-s max(X, 0)) as a function of s and k."""
-    x, w = between(np.array([0.0, *np.logspace(-6, 0, 7)]), crowded=True)
-    w = w * (0.5 if law == "uniform" else candidate_sums.product_density(x))
-    w = w * (0.5 if law == "side" else 1.0)  # a candidate that is not usable counts as 0
-    rest = 1.0 - float(np.sum(w))
-    return lambda s, k: float(w @ (x**k * np.exp(-s * x))) + (rest if k == 0 else 0.0)
+def _jumps(law, n, eps):
+    """The terms of E J, of k = 0, ..., n - 1 sizes below a jump: [n]."""
+    room = 1.0 - 2.0 * eps
+    if room <= 0.0:
+        return np.zeros(n)
+    s, w = between(room * np.array([0.0, *np.logspace(-6, 0, 13)]), crowded=True)
+    k = np.arange(n)
+    below = np.array([subset_sums._reach(law, n, c)[:n] for c in s])
+    # By parts: the derivative of -H^(n-k) is (n - k) H^(n-k-1) times the density.
+    slope = (n - k) * _above(law, 2.0 * eps + s)[:, None] ** (n - k - 1)
+    return special.comb(n, k) * ((w * _density(law, 2.0 * eps + s)) @ (below * slope))
 
 
-def _draw(law, shape, tilt, rng):
-    """Candidates whose density is exp(-tilt max(X, 0)) times the plain one, by rejection."""
-    numbers = np.zeros(shape)
-    left = np.ones(shape, bool)
-    tilts = np.broadcast_to(tilt[:, None], shape)
-    while np.any(left):
-        many = np.count_nonzero(left)
-        drawn = rng.uniform(-1.0, 1.0, many)
-        if law != "uniform":
-            drawn *= rng.uniform(-1.0, 1.0, many)
-        if law == "side":
-            drawn *= rng.random(many) < 0.5
-        numbers[left] = drawn
-        left[left] = rng.random(many) >= np.exp(-tilts[left] * np.maximum(drawn, 0.0))
-    return numbers
+def _with_jump(law, n, k, eps, draws, rng):
+    """Sizes of which the first k lie below a jump and the others above: [draws, n].
+
+    By rejection: where the hazard rate of a size beyond 2 eps is at least r, H(2 eps + s) is at
+    most H(2 eps) exp(-r s), and sizes with the factor exp(-r (n - k) x) each are tried.
+    """
+    edge = 2.0 * eps
+    y = np.linspace(edge, 1.0, 1001)[:-1]
+    rate = 0.99 * (n - k) * np.min(_density(law, y) / _above(law, y))  # a little below the least
+    low = np.zeros((draws, k))
+    left = np.arange(draws)
+    while len(left):
+        tried = _tilted(law, (len(left), k), rate, rng)
+        s = np.sum(tried, axis=1)
+        share = _above(law, np.minimum(edge + s, 1.0)) / _above(law, y[:1])
+        kept = rng.random(len(left)) < share ** (n - k) * np.exp(rate * s)
+        low[left[kept]] = tried[kept]
+        left = left[~kept]
+    start = 1.0 - _above(law, edge + np.sum(low, axis=1))[:, None]
+    high = _size(law, start + (1.0 - start) * rng.random((draws, n - k)))
+    return np.concatenate([low, high], axis=1)
 
 
-def _hits(numbers, t, eps):
-    """Whether some subset sums to t, to within eps."""
-    half = len(numbers) // 2
-    lower, wanted = np.sort(_sums(numbers[:half])), t - _sums(numbers[half:])
-    at = np.minimum(np.searchsorted(lower, wanted - eps), len(lower) - 1)
-    return bool(np.any(np.abs(lower[at] - wanted) <= eps))
+def _tilted(law, shape, rate, rng):
+    """Sizes whose density is exp(-rate x) times the plain one, by rejection."""
+    found, left = np.zeros(shape), np.ones(shape, bool)
+    while many := np.count_nonzero(left):
+        found[left] = tried = _size(law, rng.random(many))
+        left[left] = rng.random(many) >= np.exp(-rate * tried)
+    return found
 
 
-def _sums(numbers):
-    sums = np.zeros(1)
-    for number in numbers:
-        sums = np.concatenate([sums, sums + number])
-    return sums
+def _density(law, x):
+    """Of |X|."""
+    return np.ones_like(x) if law == "uniform" else 2.0 * candidate_sums.product_density(x)
+
+
+def _above(law, y):
+    """P(|X| > y), y of [0, 1]."""
+    return 1.0 - (y if law == "uniform" else y * (1.0 + _density(law, y)))
+
+
+def _size(law, u):
+    """|X| of which a share of u is smaller."""
+    if law == "uniform":
+        return u
+    # u = x (1 - ln x), so that ln x - 1 is the lower branch of Lambert's function.
+    return np.exp(1.0 + np.real(special.lambertw(-u / math.e, -1)))
+
+
+def _chance(x, t, eps):
+    """P(miss, in reach | the sizes x)."""
+    edge, total = _edge(x, eps), np.sum(x)
+    low = _sums(np.sort(x), edge + t + eps)
+    sources = [low[low > t + eps] - t]
+    if edge < total:
+        sources = [sources[0][sources[0] < edge], low[low < edge - t] + t]  # both ends of A
+    missed = 0
+    for points in sources:
+        above = np.searchsorted(low, points)
+        after = np.append(low, np.inf)[above]
+        missed += np.count_nonzero((points - low[above - 1] > eps) & (after - points > eps))
+    return missed * 0.5 ** len(x)
+
+
+def _edge(x, eps):
+    """How far from its ends the sums of x may have gaps wider than 2 eps, at most."""
+    for k in range(min(LEAST, len(x)), min(MOST, len(x)) + 1):
+        sums = _sums(x[:k])
+        ends = sums[1:][(np.diff(sums) > 2.0 * eps) & (sums[:-1] < sums[-1] / 2.0)]
+        edge = ends[-1] if len(ends) else 0.0
+        free = sums[-1] - 2.0 * edge
+        if free >= 0.0 and np.max(x[k:], initial=0.0) <= free + 2.0 * eps:
+            return edge
+    if len(x) > MOST:
+        raise InputError(
+            f"eps must be larger for {len(x)} candidates, as all sums of {MOST} of them do not "
+            f"show where the gaps are, got {eps:g}."
+        )
+    return np.sum(x)
+
+
+def _sums(x, most=math.inf):
+    """All subset sums of x up to `most`, ascending."""
+    found = np.zeros(1)
+    for number in x:
+        found = np.concatenate(
+            [found, found[: np.searchsorted(found, most - number, "right")] + number]
+        )
+        found.sort(kind="stable")  # merges two runs
+    return found
+
+
+def _bound(law, n, t, eps):
+    """A proved bound on P(miss, in reach)."""
+    signs = subset_sums._binomial(n)[n]
+    over = 1.0 - signs @ subset_sums._reach(law, n, min(t + eps, 1.0))
+    return min(float(np.sum(_jumps(law, n, eps))), float(over))
