@@ -50,7 +50,7 @@ LEAST, MOST = 6, 22  # candidates of which all sums are listed
 def subset_tail(
     law: str, ns: Numbers, t: float, eps: float, draws: int = 1000, seed: int = 0
 ) -> Odds:
-    """P(no subset sums to t, to within eps) and its complement, without bias, however rare: [*ns].
+    """P(no subset sums to t, to within eps) and its complement, however rare: [*ns].
 
     The error is the standard error of what is in reach, if at least 30 draws contain a miss. Else,
     and where that part is proved to be below 1e-3 of the rest, it is a proved bound on that part:
