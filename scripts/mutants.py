@@ -367,8 +367,8 @@ MUTANTS = (
     Mutant(
         "a neuron acts on the wrong side",
         "ltjax/tickets/verifying.py",
-        "there = [(hidden > 0) == (side == 0) for side in range(len(kept))]",
-        "there = [(hidden > 0) == (side == 1) for side in range(len(kept))]",
+        "enumerate((True, False)[: len(matrix)])",
+        "enumerate((False, True)[: len(matrix)])",
         "tests/tickets/test_tickets.py",
     ),
     Mutant(

@@ -42,7 +42,7 @@ from ltjax.theory.candidate_sums import between
 from ltjax.theory.partition import Odds
 from ltjax.theory.product import Numbers
 
-ENOUGH = 30  # draws with a miss, from which on their spread gives the standard error
+ENOUGH = 30  # draws with a miss that count as one each, from which on their spread is an error
 NOTHING = 1e-3  # of what is out of reach: what is proved to be less is not drawn
 LEAST, MOST = 6, 22  # candidates of which all sums are listed
 
@@ -52,9 +52,10 @@ def subset_tail(
 ) -> Odds:
     """P(no subset sums to t, to within eps) and its complement, however rare: [*ns].
 
-    The error is the standard error of what is in reach, if at least 30 draws contain a miss. Else,
-    and where that part is proved to be below 1e-3 of the rest, it is a proved bound on that part:
-    the estimate is off by no more.
+    The error is the standard error of what is in reach, if the draws with a miss count as 30 or
+    more (the square of the sum of their values over that of their squares: of fewer, two errors
+    cover too seldom). Else, and where that part is proved to be below 1e-3 of the rest, it is a
+    proved bound on that part: the estimate is off by no more.
 
     Args:
         law: uniform, product or side.
@@ -84,7 +85,7 @@ def subset_tail(
             continue
         values = _missed(one, n, t, eps, draws, np.random.default_rng([seed, n]))
         missed[n] = min(np.mean(values), bound[n])
-        if np.count_nonzero(values) >= ENOUGH:
+        if np.sum(values) ** 2 >= ENOUGH * np.sum(values**2) > 0.0:
             variance[n], bound[n] = np.var(values, ddof=1) / draws, 0.0
     found = [subset_sums._mix(law, part, ns) for part in (out + missed, bound)]
     shares = subset_sums._binomial(most) if law == "side" else np.eye(most + 1)

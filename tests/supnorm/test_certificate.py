@@ -133,7 +133,7 @@ def one_direction(layer, xp):
     return np.linalg.norm(up, axis=-1)
 
 
-def one_cut_too_many(layers, gain, xp, averaged=certificate._averaged):
+def one_cut_too_many(layers, gain, xp, averaged=certificate.averaged):
     return averaged(layers, gain, xp) / (2 if len(layers) > 1 else 1)
 
 

@@ -472,7 +472,8 @@ def test_the_error_of_the_tail_is_honest(law, n, eps):
     assert stats.binom.sf(least - 1, repeats, 0.70) < ERROR_RATE
     off = np.abs(failure - out - long)
     assert np.sum(off <= 2.0 * error + long_error) >= least
-    assert np.sum(off <= error + long_error) < least
+    if law == "product":  # elsewhere so few draws are often answered by the proved bound
+        assert np.sum(off <= error + long_error) < least
     # And the mean of all repetitions is the truth; one that is off by a fifth is not.
     spread = 5.0 * math.hypot(np.std(failure) / math.sqrt(repeats), long_error)
     assert abs(np.mean(failure - out) - long) <= spread < 0.1 * long
