@@ -199,7 +199,8 @@ def test_targets_that_are_none(inputs, capfd, no_trial, command, target, message
     [
         (
             [],
-            "Expected one of {curve, width, show, plot, merge, check, audit, ticket, verify, gap, prove}",
+            "Expected one of {curve, width, show, plot, merge, check, audit, ticket, verify, gap, "
+            "prove}",
         ),
         (["carve"], "carve.*curve, width, show, plot"),
         (["curve"], "Expected one of {neuron, network, features, subset, imp, popup}"),

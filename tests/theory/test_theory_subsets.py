@@ -474,10 +474,10 @@ def test_the_error_of_the_tail_is_honest(law, n, eps):
     assert np.sum(off <= 2.0 * error + long_error) >= least
     if law == "product":  # elsewhere so few draws are often answered by the proved bound
         assert np.sum(off <= error + long_error) < least
-    # And the mean of all repetitions is the truth; one that is off by a fifth is not.
+    # And the mean of all repetitions is the truth; one that is off by a half is not.
     spread = 5.0 * math.hypot(np.std(failure) / math.sqrt(repeats), long_error)
-    assert abs(np.mean(failure - out) - long) <= spread < 0.1 * long
-    assert abs(np.mean(failure - out) - 1.2 * long) > spread
+    assert abs(np.mean(failure - out) - long) <= spread < 0.25 * long
+    assert abs(np.mean(failure - out) - 1.5 * long) > spread
 
 
 def test_where_few_misses_are_drawn_the_error_is_proved():
