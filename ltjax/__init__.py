@@ -16,6 +16,7 @@ _HOMES = {
     "neuron": "experiments.neuron.problems",
     "network": "experiments.network.problems",
     "features": "experiments.features.problems",
+    "subset": "experiments.subset.problems",
     "imp": "experiments.training.problems",
     "popup": "experiments.training.problems",
     "Problem": "problem.problem",

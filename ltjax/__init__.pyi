@@ -19,6 +19,7 @@ from ltjax.errors import InputError as InputError
 from ltjax.experiments.features.problems import features as features
 from ltjax.experiments.network.problems import network as network
 from ltjax.experiments.neuron.problems import neuron as neuron
+from ltjax.experiments.subset.problems import subset as subset
 from ltjax.experiments.training.problems import imp as imp
 from ltjax.experiments.training.problems import popup as popup
 from ltjax.masks.rules import mask_rule as mask_rule

@@ -18,6 +18,10 @@ class FalseClaimError(Exception):
     """What was to be verified does not hold. The message is one line."""
 
 
+class UnprovedError(Exception):
+    """What is claimed may hold, and no proof of it was found. The message is one line."""
+
+
 class WrongKernelError(RuntimeError):
     """A compiled kernel failed its known-answer check: nothing it computes can be trusted."""
 

@@ -15,17 +15,20 @@ import sys
 import time
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from sklearn.datasets import load_digits
 
 import ltjax
 from ltjax import decimals
 from ltjax.counting import engine
 from ltjax.experiments.network import device, host
+from ltjax.networks import domains, reading
+from ltjax.networks.affine import ReluNetwork
 from ltjax.networks.pairs import Pair
 from ltjax.supnorm import (
     ascent,
@@ -33,11 +36,12 @@ from ltjax.supnorm import (
     branch_and_bound,
     layered,
     max_min,
+    posing,
     semidefinite,
     sets,
 )
 from ltjax.supnorm.moments import known_bound
-from ltjax.system import devices, files, stops
+from ltjax.system import devices, stops
 from ltjax.tickets import pruning, verifying
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +85,13 @@ DEEP = [
     ((8, 8, 8, 8, 1), 33, 0.05),
     ((8, 8, 8, 8, 1), 82, 0.05),
 ]
-PARTS = "root", "tree", "formula", "layers", "scip", "digits"
+PARTS = "root", "tree", "formula", "layers", "scip", "digits", "biases"
+FILES = [  # with biases: bits, radius about 0, gap and seconds
+    ("fc1.onnx", 8, 1.0, 0.05, 20.0),
+    ("fc1.onnx", 4, 1.0, 0.05, 20.0),
+    ("ACASXU_experimental_v2a_1_1.onnx", 8, 0.05, 9.0, 60.0),
+]
+SMALL = [((8, 8, 1), 20), ((16, 12, 1), 10)]  # one hidden layer, and how many pairs
 QUICK = [Goal((4, 4, 1), 3, FINE, 1.2)]
 
 
@@ -277,7 +287,7 @@ def bench_digits(path):
     if not path.exists():
         print(f"\ndigits: left out, as there is no {path}; python scripts/digits_target.py")
         return
-    layers = files.read_network(path, "digits")
+    layers = reading.read_matrices(path, "digits")
     ticket = pruning.prune(layers, epsilon=1.0, seed=3, construction="blocks")
     pair = verifying.errors(ticket, layers)
     pair = pair._replace(errors=tuple(e[0] for e in pair.errors))
@@ -293,11 +303,81 @@ def bench_digits(path):
     )
 
 
+def rounded(network, bits):
+    """A network whose weights stand on a uniform grid about 0, of 2^bits - 1 points a layer."""
+    steps = [np.abs(w).max() / (2 ** (bits - 1) - 1) for w in network.weights]
+    weights = [np.round(w / step) * step for w, step in zip(network.weights, steps, strict=True)]
+    return network._replace(weights=tuple(weights))
+
+
+def bench_region(name, first, second, region, gap, limit, norm="l2"):
+    """The bracket of two networks over a ball or a box, with compilation."""
+    posed = posing.posed(first, second, region)
+    found = posed.closing(gap, norm, stops.deadline(limit))
+    start = next(found)
+    (*_, last), seconds = clocked(lambda: [start, *found])
+    low, high = decimals.bracket(last.lower, last.upper)
+    print(
+        f"  {name}, {domains.words(region)}, {norm}: {low} to {high}, upper over lower "
+        f"{last.ratio:.3f}   <= {1 + gap:g};  {seconds:.1f} s   <= {limit:g};  "
+        f"at once {start.ratio:.3g}",
+        flush=True,
+    )
+
+
+def bench_biases(goals, digits, folder):
+    """Networks with biases against their rounding, over balls and boxes; and the formula."""
+    print("\nbiases: one hidden layer by the formula to 1e-4, median ms with biases and without")
+    for sizes, count in SMALL if goals is GOALS else [((4, 4, 1), 3)]:
+        took = {False: [], True: []}
+        for k, biases in product(range(count), took):
+            pair = near_pair(sizes, k)
+            nets = [
+                ReluNetwork(
+                    tuple(layers),
+                    tuple(biases * np.random.default_rng([k, len(w)]).normal(size=len(w)) / 10
+                          for w in layers),
+                )
+                for layers in (pair.weights, [w + e[0] for w, e in zip(*pair[:2], strict=True)])
+            ]  # fmt: skip
+            posed = posing.posed(*nets, domains.region(sizes[0]))
+            _, seconds = clocked(lambda posed=posed: [*max_min.brackets(posed.pair, FINE)])
+            took[biases].append(1e3 * seconds)
+        (without, there) = map(np.median, took.values())
+        print(f"  {sizes}: {there:.1f}, {without:.1f}, ratio {there / without:.2f}   <= 2")
+    if goals is not GOALS:
+        return
+    if digits.exists():
+        network = reading.read_network(digits, "digits")
+        image = next(iter(load_digits().data))
+        for bits in (8, 4):
+            region = domains.region(64, image / np.linalg.norm(image), 1.0)
+            bench_region(f"digits, {bits} bits", network, rounded(network, bits), region, 0.2, 20.0)
+    for name, bits, radius, gap, limit in FILES:
+        if (path := folder / name).exists():
+            network = reading.read_network(path, name)
+            region = domains.region(network.weights[0].shape[1], radius=radius)
+            title = f"{name}, {bits} bits"
+            bench_region(title, network, rounded(network, bits), region, gap, limit)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="toy sizes")
     parser.add_argument("--part", choices=PARTS, help="one part")
     parser.add_argument("--digits", type=Path, default=ROOT / "runs" / "digits.npz")
+    parser.add_argument(
+        "--with-biases",
+        type=Path,
+        default=ROOT / "runs" / "digits_biases.npz",
+        help="of `digits_target.py --biases`",
+    )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        default=ROOT / "runs" / "networks",
+        help="a folder with fc1.onnx and ACAS Xu, from the networks of Marabou",
+    )
     args = parser.parse_args(argv)
     goals = QUICK if args.quick else GOALS
     parts = {
@@ -307,6 +387,7 @@ def main(argv=None):
         "layers": lambda: bench_layers(goals),
         "scip": lambda: bench_scip(goals),
         "digits": lambda: bench_digits(args.digits),
+        "biases": lambda: bench_biases(goals, args.with_biases, args.networks),
     }
     devices.use_cores()
     on = devices.devices("cpu")

@@ -7,7 +7,7 @@ Ascent: the lower bound against plain Adam, and against exact values. Certificat
 over exact values, found by SCIP (pyscipopt, of the test extra). Trials: the search against the
 words alone, the share of the time that brackets take, and the default line. Hall: what distinct
 neurons cost, by theory. Pool: the search of a whole layer in one pool against that of blocks with
-as many candidates.
+as many candidates. Tickets: the digits network by nearest products and by subset sums.
 """
 
 import argparse
@@ -34,9 +34,10 @@ from ltjax.experiments.network import device
 from ltjax.masks import layer_pool, nearest
 from ltjax.networks.hypotheses import factors
 from ltjax.networks.pairs import Pair, difference
+from ltjax.networks.pruned import active_weights
 from ltjax.supnorm import ascent, certificate, max_min, sets
 from ltjax.system import devices
-from ltjax.tickets import pruning, verifying
+from ltjax.tickets import archive, pruning, verifying
 from ltjax.weights import draws
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -327,12 +328,46 @@ def bench_hall():
     print(f"\nHall's bounds, d = 64, 40 widths, 8 epsilons: {seconds:.2f} s   <= 1")
 
 
+def bench_tickets(seeds):
+    """What tickets of the digits network at epsilon = 1 take, by rule and construction."""
+    import digits_target  # wants the extra that has scikit-learn
+
+    images, labels = digits_target.data()
+    some = slice(-digits_target.HELD_OUT)
+    layers = digits_target.train(jnp.asarray(images[some], jnp.float32), jnp.asarray(labels[some]))
+    layers = [np.asarray(layer, np.float64) for layer in layers]
+    ways = {
+        "blocks": {"construction": "blocks"},
+        "blocks, narrow": {"construction": "blocks", "narrow": True},
+        "pooled": {"construction": "pooled"},
+        "pooled, narrow": {"construction": "pooled", "narrow": True},
+        "subset sums": {"rule": "subset"},
+    }
+    head = "hidden neurons", "weights kept", "bytes", "certified", "seconds, compiling included"
+    print("\ntickets of the digits network, epsilon = 1, seed 0:")
+    print(f"  {'':<15} {head[0]:>18} {head[1]:>13} {head[2]:>7} {head[3]:>9}  {head[4]}")
+    for name, options in ways.items():
+        begun = time.perf_counter()
+        made = pruning.prune(layers, epsilon=1.0, **options)
+        error = verifying.bracket(made, layers, lower=False)[1]
+        seconds = time.perf_counter() - begun
+        widths = " + ".join(f"{width:,}" for width in made.widths)
+        kept, size = active_weights(made.neurons), len(archive.to_bytes(made))
+        print(f"  {name:<15} {widths:>18} {kept:>13,} {size:>7,} {error:>9.3f}  {seconds:.1f}")
+    sizes = [
+        pruning.prune(layers, epsilon=1.0, rule="subset", seed=n).blocks[0] for n in range(seeds)
+    ]
+    print(f"  subset sums, {seeds} seeds: blocks of {min(sizes)} to {max(sizes)}, median ", end="")
+    print(f"{np.median(sizes):g}", flush=True)
+
+
 PARTS = {
     "hall": lambda quick: bench_hall(),
     "search": lambda quick: bench_search(),
     "pool": lambda quick: bench_pool(2400 if quick else 24400),
     "trials": lambda quick: bench_trials(200 if quick else 2000),
     "line": lambda quick: bench_line(400 if quick else 2000),
+    "tickets": lambda quick: bench_tickets(3 if quick else 20),
     "ascent": lambda quick: bench_ascent(*((32, 2) if quick else (256, 30))),
     "certificate": lambda quick: bench_certificate(4 if quick else 20),
 }

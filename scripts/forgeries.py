@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 import rationals
 
-FIELDS = ("seed", "sizes", "last", "construction", "scales", "blocks", "target", "epsilon")
+FIELDS = ("seed", "sizes", "last", "construction", "rule", "scales", "blocks", "target", "epsilon")
 HIDDEN, OUTPUT = 0, 1
 MASK = 2**32 - 1
 GRID = 2**24  # of a weight
@@ -27,6 +27,7 @@ WRONG: tuple = (  # for any field, or any number of one
     0, -1, 1, 7, 2**32, 2**53 + 1, 10**400, True, False, None, "1", [], {}, [[1]],
     0.0, -0.0, -1.0, 0.5, 1.0, 2.0, 1e-9, 1e9, 1e-160, 1e160, 1e170, 5e-324, 1e308,
     math.nan, math.inf, -math.inf, "linear", "relu", "blocks", "separate", "pooled",
+    "nearest", "subset",
 )  # fmt: skip
 
 
@@ -62,19 +63,38 @@ def slots(names):
                     yield (layer, side, o, i), *blocks[names["construction"]]
 
 
-def products(names, kept):
-    """{(layer, output, input, neuron): A W} of what is kept, times GRID^2, signed as W is."""
-    bits = "".join(f"{byte:08b}" for byte in kept)
-    found, read = {}, 0
+def rows(names):
+    """(layer, output, input) of each row of format 3, in order."""
+    for layer, (n_in, n_out) in enumerate(pairwise(names["sizes"])):
+        yield from ((layer, o, i) for o in range(n_out) for i in range(n_in))
+
+
+def places(names, kept):
+    """(layer, output, input, neuron) of what is kept, some of it twice."""
+    bits, read = "".join(f"{byte:08b}" for byte in kept), 0
+    if names.get("rule") == "subset":
+        for layer, o, i in rows(names):
+            m, n_in = names["blocks"][layer], names["sizes"][layer]
+            for rank, bit in enumerate(bits[read : read + m]):
+                if bit == "1":
+                    yield layer, o, i, rank * n_in + i
+            read += m
+        return
     for (layer, _, o, i), block, count in slots(names):
         size = names["blocks"][layer].bit_length()
         rank = int(bits[read : read + size][::-1] or "0", 2) - 1
         read += size
         if rank >= 0:
-            neuron = rank * count + block
-            hidden = weight(names["seed"], layer, HIDDEN, neuron, i)
-            output = weight(names["seed"], layer, OUTPUT, neuron, o)
-            found[layer, o, i, neuron] = hidden > 0, Fraction(output * hidden, GRID**2)
+            yield layer, o, i, rank * count + block
+
+
+def products(names, kept):
+    """{(layer, output, input, neuron): A W} of what is kept, times GRID^2, signed as W is."""
+    found = {}
+    for layer, o, i, neuron in places(names, kept):
+        hidden = weight(names["seed"], layer, HIDDEN, neuron, i)
+        output = weight(names["seed"], layer, OUTPUT, neuron, o)
+        found[layer, o, i, neuron] = hidden > 0, Fraction(output * hidden, GRID**2)
     return found
 
 
@@ -102,7 +122,7 @@ def error(names, kept, layers):
 def sealed(names, kept):
     """Header and positions as the bytes of a file, with the digest that fits them."""
     seal = hashlib.sha256(json.dumps(names).encode() + kept).hexdigest()
-    version = 2 if names.get("construction") == "pooled" else 1
+    version = 3 if "rule" in names else 2 if names.get("construction") == "pooled" else 1
     return {"format": f"ltjax-ticket/{version}", **names, "digest": seal}, kept
 
 
@@ -121,12 +141,12 @@ def parsed(data):
         header, kept = (part.tobytes() for part in parts)
         names = json.loads(header)
         if written(names, kept) == data:
-            return {name: names[name] for name in FIELDS}, kept
+            return {name: names[name] for name in FIELDS if name in names}, kept
     return None, None
 
 
-def honest(layers, last, construction, m, seed=3):
-    """The fields and positions of a ticket of the nearest products in every block.
+def honest(layers, last, construction, m, rule="nearest", seed=3):
+    """The fields and positions of a ticket of the nearest products in every block, or sums of them.
 
     In a pool each slot in turn takes the nearest one that is left.
     """
@@ -135,8 +155,13 @@ def honest(layers, last, construction, m, seed=3):
     scales = [float(fills(w)) for w in layers]
     text = json.dumps([last, *(list(w.shape) for w in layers)]).encode()
     target = hashlib.sha256(text + b"".join(w.astype("<f8").tobytes() for w in layers)).hexdigest()
-    values = seed, sizes, last, construction, scales, [m] * len(layers), target, 1.0
+    values = seed, sizes, last, construction, rule, scales, [m] * len(layers), target, 1.0
     names = dict(zip(FIELDS, values, strict=True))
+    if rule == "subset":
+        scaled = [w / s for w, s in zip(layers, scales, strict=True)]
+        bits = "".join(row(seed, m, sizes, *at, scaled) for at in rows(names))
+        return names, packed(bits)
+    del names["rule"]
     bits, taken = "", set()
     for (layer, side, o, i), block, count in slots(names):
         wanted, best = layers[layer][o, i] / scales[layer], (abs(layers[layer][o, i]), 0)
@@ -148,8 +173,24 @@ def honest(layers, last, construction, m, seed=3):
         if construction == "pooled" and best[1]:
             taken.add((layer, best[1] - 1))
         bits += f"{best[1]:0{m.bit_length()}b}"[::-1]
-    kept = bytes(int(f"{bits[n : n + 8]:0<8}", 2) for n in range(0, len(bits), 8))
-    return names, kept
+    return names, packed(bits)
+
+
+def row(seed, m, sizes, layer, o, i, scaled):
+    """The bits of the nearest sums of products of a block, on either side."""
+    sums = {True: [(0, 0)], False: [(0, 0)]}  # with the ranks that they are of
+    for rank in range(m):
+        hidden = weight(seed, layer, HIDDEN, rank * sizes[layer] + i, i)
+        value = hidden * weight(seed, layer, OUTPUT, rank * sizes[layer] + i, o)
+        side = sums[hidden > 0]
+        side += [(other + value, ranks | 1 << rank) for other, ranks in side]
+    wanted = scaled[layer][o, i] * GRID**2
+    kept = [min(side, key=lambda found: abs(found[0] - wanted))[1] for side in sums.values()]
+    return f"{kept[0] | (0 if layer else kept[1]):0{m}b}"[::-1]
+
+
+def packed(bits):
+    return bytes(int(f"{bits[n : n + 8]:0<8}", 2) for n in range(0, len(bits), 8))
 
 
 # Forgeries of fields: (rng, names, kept, layers) to names and kept.
@@ -157,7 +198,7 @@ def honest(layers, last, construction, m, seed=3):
 
 def any_field(rng, names, kept, layers):
     """A field, or a number of one, is something else."""
-    name, wrong = rng.choice(FIELDS), WRONG[rng.integers(len(WRONG))]
+    name, wrong = rng.choice(list(names)), WRONG[rng.integers(len(WRONG))]
     if isinstance(names[name], list) and rng.random() < 0.8:
         wrong = [
             wrong if n == rng.integers(len(names[name])) else v for n, v in enumerate(names[name])
@@ -169,7 +210,7 @@ def one_more(rng, names, kept, layers):
     """A field twice, a field too many, or one too few."""
     if rng.random() < 0.5:
         return names | {"comment": "true"}, kept
-    return {name: v for name, v in names.items() if name != rng.choice(FIELDS)}, kept
+    return {name: v for name, v in names.items() if name != rng.choice(list(names))}, kept
 
 
 def reversed_list(rng, names, kept, layers):
@@ -189,7 +230,7 @@ def same_rank(rng, names, kept, layers):
     bits = "".join(f"{byte:08b}" for byte in kept)
     one, other = (size * int(at) for at in rng.choice(count, 2, replace=False))
     bits = bits[:one] + bits[other : other + size] + bits[one + size :]
-    return names, bytes(int(bits[n : n + 8], 2) for n in range(0, len(bits), 8))
+    return names, packed(bits)
 
 
 def longer(rng, names, kept, layers):

@@ -1,16 +1,19 @@
-"""Three ways to a mask for a given target, at equal block size: brackets on the error, and a panel.
+"""Four ways to a mask for a given target, at equal block size: brackets on the error, and a panel.
 
 The target is 8-8-1 with weights all of one size. The proof keeps one neuron a slot; `flips` and
-`scores` of `masks.subsets` search. A trial is one random network for all of them, and
-errors are bounded alike: above by the certificate, below by ascent. `conjectures.py` draws it.
+`scores` of `masks.local_search` search, and `subset` of `masks.rules` is the optimum of a slot. A
+trial is one random network for all of them, and errors are bounded alike: above by the certificate,
+below by ascent. `conjectures.py` draws it.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ltjax import decimals
-from ltjax.masks import nearest, subsets
+from ltjax.masks import local_search, nearest, rules
 from ltjax.networks import pruned, targets
 from ltjax.networks.pairs import Pair
 from ltjax.results import line_figure
@@ -18,12 +21,17 @@ from ltjax.supnorm import ascent, certificate
 from ltjax.weights import draws
 
 SIZES, SEED = (8, 8, 1), 0
-WAYS = {"scores": subsets.scores, "flips": subsets.flips}
+WAYS = {
+    "scores": local_search.scores,
+    "flips": local_search.flips,
+    "subset": partial(local_search.slot_by_slot, fill=rules.subset),
+}
 CAPTION = (
     "Right: masks of a random network for the target 8-8-1 with weights of one size, {trials} "
     "trials. proof: the nearest product of every slot. scores: by edge-popup, an input a neuron. "
-    "flips: a subset of each slot, downhill. Points: upper bound on the error over the unit ball, "
-    "certified. Lines: lower bound, the largest error that ascent has met, median. "
+    "flips: a subset of each slot, downhill. subset: that with the nearest sum. Points: upper "
+    "bound on the error over the unit ball, certified. Lines: lower bound, the largest error that "
+    "ascent has met, median. "
 )
 
 
@@ -46,10 +54,10 @@ def proved(keys, block):
 def searched(keys, block, way):
     """The same of a search."""
     layers, trials = tuple(map(np.float32, target())), np.arange(len(keys[0]))
-    one = lambda key: subsets.search(key, layers, block, way)
+    one = lambda key: local_search.search(key, layers, block, way)
     kept = jax.jit(jax.vmap(one))(jax.tree.map(jnp.asarray, keys))
     return [
-        subsets.errors(SEED, trials, layer, w, i, sides)
+        local_search.errors(SEED, trials, layer, w, i, sides)
         for i, (layer, w, (sides, _, _)) in enumerate(
             zip(kept, target(), pruned.slots(SIZES), strict=True)
         )

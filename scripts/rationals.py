@@ -11,6 +11,9 @@ The supremum over the ball is known exactly, but for roots of 128 bits,
     with more inputs that act by one sum or two, of as many each;
     with one linear layer, and one output or the largest of several.
 Elsewhere there are points: a lower end of the bracket, and no upper one.
+
+Networks with biases are compared over an interval, where both are linear between the points at
+which some pre-activation vanishes, and at points of a box or a ball of more inputs.
 """
 
 from collections import Counter
@@ -150,6 +153,48 @@ def _of_rows(m):
     plus, minus = np.split(m, 2, axis=1)
     ends = [np.maximum(np.maximum(s * plus, s * minus), 0) for s in (1, -1)]
     return Fraction(max(square(end.T, "l2").max() for end in ends))
+
+
+# Biases.
+
+
+def affine_supremum(first, second, last, norm, points, ends=None) -> Square:
+    """The square of the supremum of ||g - f||, of networks with biases [n_out, n_in + 1] a layer.
+
+    Args:
+        points: rational points of the region, [d, n].
+        ends: of an interval, where the region is one; then the supremum is exact.
+    """
+    nets = [[rational(w) for w in layers] for layers in (first, second)]
+    if ends is not None:
+        points = np.array([sorted({*ends, *_bends(nets, last, *ends)})], object)
+    f, g = (affine_value(layers, points, last) for layers in nets)
+    most = max(square(g - f, norm))
+    return Square(most, most if ends is not None else None)
+
+
+def affine_value(layers, x, last) -> np.ndarray:
+    """A network with biases at points [d, n], exactly: [outputs, n]."""
+    h = x
+    for i, layer in enumerate(layers, 1):
+        h = layer[:, :-1] @ h + layer[:, -1:]
+        if i < len(layers) or last == "relu":
+            h = np.where(h > 0, h, 0)
+    return h
+
+
+def _bends(nets, last, low, high):
+    """The points of an interval between which both networks are linear."""
+    found = set()
+    for layers in nets:
+        for n in range(1, len(layers) + (last == "relu")):
+            at = sorted({low, high, *found})
+            h = affine_value(layers[:n], np.array([at], object), "linear")
+            for a, b, left, right in zip(at, at[1:], h.T, h.T[1:], strict=False):
+                # On [a, b] every pre-activation of this layer is linear.
+                crossing = [(p, q) for p, q in zip(left, right, strict=True) if p * q < 0]
+                found |= {a + (b - a) * p / (p - q) for p, q in crossing}
+    return found
 
 
 # The plane. Rays are integers, and so is all that acts on them.

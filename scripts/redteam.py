@@ -46,6 +46,7 @@ from ltjax import networks, supnorm
 from ltjax.cli import program
 from ltjax.errors import InputError
 from ltjax.experiments.neuron import device
+from ltjax.networks import arrays, domains
 from ltjax.networks.pairs import Pair
 from ltjax.supnorm import (
     ascent,
@@ -56,6 +57,7 @@ from ltjax.supnorm import (
     layered,
     max_min,
     plane,
+    posing,
     semidefinite,
     sets,
 )
@@ -74,8 +76,9 @@ HONEST = (
     ((2, 2), "linear", "blocks", 15),
     ((2, 2, 1), "linear", "separate", 15),
     ((2, 2), "linear", "pooled", 63),
+    ((2, 2, 1), "linear", "blocks", 15, "subset"),
 )
-WITH_NORM = ("relaxation", "tree", "gap", "printed")
+WITH_NORM = ("relaxation", "tree", "gap", "printed", "biases")
 SIZES = [*COMPILED, (1, 1), (2, 2), (3, 1), (5, 3), (1, 3, 2), (2, 4, 1), (2, 3, 3, 2),
          (2, 2, 2, 2, 2, 1), (6, 3, 1), (5, 6, 3), (3, 2, 2, 2, 1), (12, 24, 8)]  # fmt: skip
 
@@ -92,6 +95,7 @@ class Case(NamedTuple):
     last: str = "linear"
     norm: str = "l2"
     radius: float = 1.0
+    region: tuple = ()  # shape, then two rows of numbers: center and radius, or the ends of a box
 
 
 class Forged(NamedTuple):
@@ -266,6 +270,18 @@ def printed(case):
     return [Claim(side, Fraction(rows(out)[f"{side} bound"])) for side in ("lower", "upper")]
 
 
+def with_biases(case):
+    """Networks with biases over a ball or a box: what is said at once, and what is found."""
+    shape, *ends = case.region
+    if shape == "ball":
+        region = domains.region(len(ends[0]), ends[0], float(ends[1][0]))
+    else:
+        region = domains.region(len(ends[0]), box=ends)
+    split = lambda layers: [part for w in layers for part in (w[:, :-1], w[:, -1])]
+    nets = (arrays.given(split(n), "network", case.last) for n in (case.first, case.second))
+    return two_ends(islice(posing.posed(*nets, region).closing(1e-3, case.norm), 4))
+
+
 def command(*words):
     """The exit code of the command line, and what it prints; `InputError` where that is 2."""
     with (
@@ -286,7 +302,7 @@ def rows(text):
 class Bound(NamedTuple):
     """What says something, of what it is asked, and in how many draws of a turn.
 
-    of: networks, errors, or one network and zeros.
+    of: networks, errors, or one network and zeros; or networks with biases.
     """
 
     says: Callable
@@ -316,6 +332,7 @@ BOUNDS = {
     "reach": Bound(reached, "zeros", SIZES, 5),
     "gap": Bound(closed, "networks"),
     "printed": Bound(printed, "networks", turns=1),
+    "biases": Bound(with_biases, "biases", [(1, 4, 1), (1, 3, 2), (1, 3, 3, 1), (2, 3, 2)], 20),
 }
 NEURONS = ("neuron", "trial")  # one output, behind a relu
 
@@ -333,6 +350,8 @@ def draw(rng, name):
         if summed:
             for net in (first, second):
                 net[0] = np.repeat(net[0], sizes[0] // 2, axis=1)
+        if bound.of == "biases":
+            return structure.__name__, biased(rng, name, structure, first, second)
         if bound.of != "networks":
             first, second = pairs.as_errors(rng, first, second, bound.kind)
     if bound.of == "zeros":
@@ -341,6 +360,20 @@ def draw(rng, name):
     norm = norm if name in WITH_NORM else "l2"
     radius = 10.0 ** rng.uniform(-3, 3) if bound.of == "networks" else 1.0
     return structure.__name__, Case(name, first, second, last, norm, radius)
+
+
+def biased(rng, name, structure, first, second):
+    """A case of networks with biases, as hard as their weights, over a ball or a box."""
+    dim, region = first[0].shape[1], rng.choice(["ball", "box"])
+    nets = [], []
+    for w, v in zip(first, second, strict=True):
+        both = structure(rng, (1, len(w)))
+        for net, matrix, (bias, *_) in zip(nets, (w, v), both, strict=True):
+            net.append(np.column_stack([matrix, np.nan_to_num(np.float64(bias))]).astype(float))
+    middle, size = rng.normal(size=dim), 10.0 ** rng.uniform(-3, 1, dim)
+    ends = (middle, size[:1]) if region == "ball" else (middle - size, middle + size)
+    last, norm = rng.choice(["linear", "relu"]), rng.choice(["l2", "max"])
+    return Case(name, *nets, str(last), str(norm), 1.0, (str(region), *ends))
 
 
 # Verdicts.
@@ -360,6 +393,8 @@ def hold(case):
     except InputError as error:
         check(len(str(error).splitlines()) == 1, f"a refusal is not one line: {error!r}.")
         return "refused"
+    if case.region:
+        return hold_region(case, claims)
     if case.second[0].ndim == 3:
         two = rationals.of_errors(case.first, case.second, case.last, case.norm)
     else:
@@ -367,6 +402,24 @@ def hold(case):
     found = rationals.supremum(two)
     for claim in claims:
         check_claim(claim, found, two)
+    return "points" if found.high is None else "exact"
+
+
+def hold_region(case, claims):
+    """The same of networks with biases."""
+    shape, *rows = case.region
+    a, b = map(rationals.rational, rows)
+    low, high = (a - b, a + b) if shape == "ball" else (a, b)
+    s = np.random.default_rng(0).uniform(-1.0, 1.0, (len(a), 200))
+    if shape == "ball":
+        s /= np.maximum(np.linalg.norm(s, axis=0), 1.0) * (1.0 + 1e-12)
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = middle[:, None] + half[:, None] * rationals.rational(s)
+    ends = (low[0], high[0]) if len(a) == 1 else None
+    networks = case.first, case.second, case.last, case.norm
+    found = rationals.affine_supremum(*networks, points, ends)
+    for claim in claims:
+        check_claim(claim, found)
     return "points" if found.high is None else "exact"
 
 

@@ -140,6 +140,56 @@ def integer_program(weights, errors, gap=1e-6):
     return lower, upper
 
 
+def affine_program(first, second, region, gap=1e-6):
+    """The same for networks with biases, over a ball or a box: big M from the ranges of neurons.
+
+    Args:
+        first, second: weights and biases, [n_out, n_in] and [n_out] a layer.
+        region: middle and half the size, [d] each, of a shape.
+    """
+    lower, upper = 0.0, 0.0
+    for sign in (1.0, -1.0):
+        model = pyscipopt.Model()
+        model.hideOutput()
+        model.setParam("limits/gap", gap)
+        model.setParam("numerics/feastol", 1e-8)
+        s = [model.addVar(lb=-1.0, ub=1.0) for _ in region.middle]
+        if region.shape == "ball":
+            model.addCons(pyscipopt.quicksum(v * v for v in s) <= 1)
+        x = [m + h * v for m, h, v in zip(region.middle, region.half, s, strict=True)]
+        ranges = region.middle - region.half, region.middle + region.half
+        f, g = (_affine_program(model, x, *ranges, net) for net in (first, second))
+        top = model.addVar(lb=None)
+        model.addCons(top == sign * (g - f))
+        model.setObjective(top, "maximize")
+        model.optimize()
+        assert model.getStatus() in ("optimal", "gaplimit")
+        lower, upper = max(lower, model.getObjVal()), max(upper, model.getDualbound())
+    return lower, upper
+
+
+def _affine_program(model, h, low, high, network):
+    """The one output of a network of which every input is between `low` and `high`."""
+    parts = [*zip(*network[:2], strict=True)]
+    for weights, biases in parts[:-1]:
+        up, down = np.maximum(weights, 0.0), np.minimum(weights, 0.0)
+        low, high = up @ low + down @ high + biases, up @ high + down @ low + biases
+        z = [
+            pyscipopt.quicksum(c * x for c, x in zip(row, h, strict=True)) + b
+            for row, b in zip(weights, biases, strict=True)
+        ]
+        h = []
+        for before, least, most in zip(z, low, high, strict=True):
+            out, active = model.addVar(lb=0.0, ub=max(most, 0.0)), model.addVar(vtype="B")
+            model.addCons(out >= before)
+            model.addCons(out <= before - min(least, 0.0) * (1 - active))
+            model.addCons(out <= max(most, 0.0) * active)
+            h.append(out)
+        low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+    (row,), (b,) = parts[-1]
+    return pyscipopt.quicksum(c * x for c, x in zip(row, h, strict=True)) + b
+
+
 def _program(model, inputs, layers):
     """A network's output; no activation exceeds a product of the norms below it."""
     h, reach = inputs, 1.0

@@ -14,7 +14,7 @@ from ltjax.errors import InputError
 from ltjax.tickets import archive
 
 PUBLIC = sorted([
-    "neuron", "network", "features", "imp", "popup", "Problem", "Grid",
+    "neuron", "network", "features", "subset", "imp", "popup", "Problem", "Grid",
     "Law", "Uniform", "Gaussian", "mask_rule", "Experiment",
     "run", "sweep", "until", "load", "merge", "Tally",
     "predict", "table", "plot", "plot_widths", "Prediction",

@@ -125,6 +125,7 @@ def test_few_rooms_import_the_heavy_libraries():
     kernels = {"system", "masks", "supnorm", "counting", "experiments", "tickets"}
     assert importers("jax") == kernels
     assert importers("matplotlib") == {"results"}
+    assert importers("onnx") == importers("safetensors") == {"networks"}
 
 
 def test_theory_is_numpy_and_scipy():
@@ -150,9 +151,10 @@ def test_only_the_disk_modules_open_files():
             for name in calls(module)
         )
 
-    # A ticket's bytes are read by `files`; what `devices` reads is the system's word on processor
-    # and memory.
+    # Bytes of tickets and networks are read by `files`; what `devices` reads is the system's word
+    # on processor and memory.
     disk = {"system.files", "counting.records", "tickets.archive", "system.devices"}
+    disk |= {"networks.reading"}
     assert {module for module in NAMES if touches(module)} == disk
 
 

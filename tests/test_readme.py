@@ -36,7 +36,7 @@ COMMANDS = [part for line in LINES for part in line.split(" && ") if part.starts
 
 def test_the_commands_are_found():
     asked = {"audit", "check", "curve", "gap", "merge", "plot", "show", "ticket", "verify"}
-    asked |= {"width"}
+    asked |= {"prove", "width"}
     assert {line.split()[1] for line in COMMANDS} == asked
 
 

@@ -1,4 +1,4 @@
-"""Every statement of the source document, with the experiment that puts it to the test.
+"""Every statement of the source document and of its sequels on subset sums, put to the test.
 
 The source is a talk on Malach, Yehudai, Shalev-Shwartz, Shamir, "Proving the Lottery Ticket
 Hypothesis: Pruning is All You Need", ICML 2020, arXiv:2002.00585. `claim` says what a row is.
@@ -11,6 +11,7 @@ from ltjax.audits import (
     neurons,
     one_neuron,
     promises,
+    subset_sums,
     whole_networks,
 )
 from ltjax.audits.claim import Claim
@@ -23,5 +24,6 @@ MODULES = (
     existence,
     whole_networks,
     neurons,
+    subset_sums,
 )
 CLAIMS: dict[str, Claim] = {claim.name: claim for module in MODULES for claim in module.CLAIMS}

@@ -34,6 +34,7 @@ class NeuronCurve:
       ltjax curve neuron --dim 8 --out runs/neuron.jsonl --figure runs/neuron.svg
       ltjax curve neuron --target weights.npy --constructions pooled --criterion sup
       ltjax curve neuron --law gaussian --rule nearest flips
+      ltjax curve neuron --rule subset
     """
 
     dim: Dim = None
@@ -87,6 +88,7 @@ class NetworkCurve:
       ltjax curve network --dim 8 --hidden 8 --depth 2 --epsilon 0.5 0.2 --out runs/network.jsonl
       ltjax curve network --target weights.npz --constructions blocks
       ltjax curve network --constructions pooled blocks
+      ltjax curve network --rule subset --constructions copies
     """
 
     dim: Dim = None
@@ -122,10 +124,11 @@ class NetworkCurve:
         ),
     ] = None
     constructions: Annotated[
-        tuple[Literal["blocks", "separate", "pooled"], ...],
+        tuple[Literal["blocks", "separate", "pooled", "copies"], ...],
         arg(
             help="A block for each input of a layer, or for each weight; or any neuron of a layer "
-            "for any one weight, and then widths are neurons of a layer, for all."
+            "for any one weight, and then widths are neurons of a layer, for all. Or copies, by "
+            "subset sums, from a random network of a single layer more."
         ),
     ] = ("blocks", "separate")
     rules: Annotated[
@@ -245,6 +248,85 @@ class FeaturesCurve:
 
 
 @dataclass(frozen=True)
+class SubsetCurve:
+    """One weight met by the sum of a subset of random candidates.
+
+    Success is a subset sum within epsilon of a target, or of every target of an interval.
+
+    Try:
+      ltjax curve subset
+      ltjax curve subset --law product --epsilon 0.1 0.01 --out runs/subset.jsonl
+      ltjax curve subset --law uniform --target random --widths 5 8 10 12 15
+      ltjax curve subset --law integer --largest 255 --epsilon 0.001 --events cover --span 1
+      ltjax curve subset --law product --kept 3 --moved 0.01
+    """
+
+    law: Annotated[
+        tuple[Literal["uniform", "product", "side", "gaussian", "hyperbolic", "integer"], ...],
+        arg(
+            help="Of the candidates: uniform on [-1, 1]; products of two such; side, those of a "
+            "block whose hidden weight is positive; N(0, 1/3); hyperbolic; integers over M."
+        ),
+    ] = ("uniform", "product")
+    epsilon: Annotated[tuple[float, ...], arg(metavar="E [E ...]", help="Errors allowed.")] = (
+        0.1,
+        0.01,
+    )
+    target: Annotated[
+        str, arg(help="The weight: a number, or random (uniform on [-1, 1], one a trial).")
+    ] = "0.5"
+    widths: Annotated[
+        tuple[int, ...] | None,
+        arg(
+            metavar="N [N ...]",
+            help="Candidates, at most 31; by default all numbers to where intervals are covered.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    events: Annotated[
+        tuple[Literal["target", "cover"], ...],
+        arg(help="One target is met, or every target of an interval."),
+    ] = ("target", "cover")
+    span: Annotated[float, arg(metavar="A", help="Of the interval [-A, A] to be covered.")] = 0.5
+    kept: Annotated[
+        int | None,
+        arg(
+            metavar="K",
+            help="Count as well subsets of exactly K candidates (of 16 at most).",
+            help_behavior_hint="",
+        ),
+    ] = None
+    moved: Annotated[
+        float | None,
+        arg(
+            metavar="GAMMA",
+            help="Count as well candidates (16 at most) that may each move by GAMMA.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    largest: Annotated[int, arg(metavar="M", help="Of integers, drawn from -M, ..., M.")] = 1024
+    trials: Trials = 5_000
+    run: Run = field(default_factory=Run)
+    scale: Scale = field(default_factory=Scale)
+
+    def problem(self):
+        from ltjax.experiments.subset.problems import subset
+
+        return subset(
+            laws=self.law,
+            epsilons=self.epsilon,
+            widths=self.widths,
+            target=self.target,
+            events=self.events,
+            span=self.span,
+            kept=self.kept,
+            moved=self.moved,
+            largest=self.largest,
+            seed=self.run.seed,
+        )
+
+
+@dataclass(frozen=True)
 class Curve:
     """Measure how often pruning succeeds, as a function of width.
 
@@ -255,6 +337,7 @@ class Curve:
       ltjax curve neuron
       ltjax curve network
       ltjax curve features
+      ltjax curve subset
       ltjax curve imp
       ltjax curve popup
     """
@@ -263,6 +346,7 @@ class Curve:
         Annotated[NeuronCurve, subcommand("neuron")]
         | Annotated[NetworkCurve, subcommand("network")]
         | Annotated[FeaturesCurve, subcommand("features")]
+        | Annotated[SubsetCurve, subcommand("subset")]
         | Annotated[ImpCurve, subcommand("imp")]
         | Annotated[PopupCurve, subcommand("popup")]
     )

@@ -46,7 +46,8 @@ MaskRules = Annotated[
     tuple[str, ...],
     arg(
         metavar="RULE [RULE ...]",
-        help="Mask rules, in place of the constructions: nearest, flips, or those of a plugin.",
+        help="Mask rules, in place of the constructions: nearest, flips, subset, or those of a "
+        "plugin.",
         help_behavior_hint="",
     ),
 ]

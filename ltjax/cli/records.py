@@ -1,7 +1,8 @@
-"""The commands about records: show, plot, merge. As in `cli.curve`, they yield text."""
+"""The commands about files: show, plot, merge. As in `cli.curve`, they yield text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -11,14 +12,17 @@ from ltjax.cli.flags import PICTURE, All, Delta, File, Files, Flag, Rule, Watchi
 
 @dataclass(frozen=True)
 class Show:
-    """Show what a record holds.
+    """Show what a record holds, or what is read of a network: layers, biases, norms, scale.
 
     Try:
       ltjax show runs/neuron.jsonl --criterion blocks/sup --all
       ltjax show runs/neuron.jsonl --csv > neuron.csv
+      ltjax show model.onnx
     """
 
-    record: Positional[Annotated[File, arg(help="Record.")]]
+    file: Positional[
+        Annotated[File, arg(help="Record; or a network: .npz, .safetensors or .onnx.")]
+    ]
     criterion: Rule = None
     all: All = False
     csv: Annotated[Flag, arg(help="All counts, for a spreadsheet.")] = False
@@ -27,15 +31,30 @@ class Show:
     def __call__(self, watching: Watching) -> Iterator[str]:
         from ltjax import api
         from ltjax.counting import records
+        from ltjax.networks import reading
         from ltjax.results import tables
         from ltjax.validate import check_delta
 
         check_delta(self.delta)
-        tally = records.load([self.record])
+        if Path(self.file).suffix in reading.FORMATS:
+            yield from self._network()
+            return
+        tally = records.load([self.file])
         if self.csv:
             yield tables.to_csv(tally).removesuffix("\n")
         else:
             yield api.table(tally, self.criterion, self.all, self.delta)
+
+    def _network(self) -> Iterator[str]:
+        from ltjax.errors import InputError
+        from ltjax.networks import reading
+        from ltjax.tickets import network_report
+
+        for name in ("criterion", "all", "csv"):
+            if getattr(self, name):
+                raise InputError(f"{name} must be asked of a record, got {self.file}, a network.")
+        network = reading.read_network(self.file, "network")
+        yield network_report.report(network, Path(self.file).suffix)
 
 
 @dataclass(frozen=True)

@@ -39,3 +39,44 @@ def one_of(many: Callable) -> Callable:
         return found, jax.tree.map(lambda _: True, found)
 
     return one
+
+
+def side_by_side(lanes: int) -> Callable[[Callable], Callable]:
+    """A function of many problems, taken `lanes` of them at once; a decorator.
+
+    It maps arrays [..., problem] to a tree of such. What is last are always single problems, also
+    behind `vmap`, whose axis joins theirs: no two of them share anything.
+    """
+
+    def decorate(many: Callable) -> Callable:
+        @custom_vmap
+        def chunked(*arrays):
+            problems = arrays[0].shape[-1]
+            across = max(1, min(lanes, problems))
+            count = -(-problems // across)
+
+            def chunks(x):
+                x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * across - problems)])
+                return jnp.moveaxis(x.reshape(*x.shape[:-1], count, across), -2, 0)
+
+            def whole(x):
+                x = jnp.moveaxis(x, 0, -2)
+                return x.reshape(*x.shape[:-2], count * across)[..., :problems]
+
+            found = jax.lax.map(lambda some: many(*some), tuple(map(chunks, arrays)))
+            return jax.tree.map(whole, found)
+
+        @chunked.def_vmap
+        def crowd(size, batched, *arrays):
+            joined = [
+                jnp.moveaxis(x if own else jnp.broadcast_to(x, (size, *x.shape)), 0, -1)
+                for x, own in zip(arrays, batched, strict=True)
+            ]
+            problems = joined[0].shape[-2]
+            found = chunked(*(x.reshape(*x.shape[:-2], problems * size) for x in joined))
+            apart = lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], problems, size), -1, 0)
+            return jax.tree.map(apart, found), jax.tree.map(lambda _: True, found)
+
+        return chunked
+
+    return decorate

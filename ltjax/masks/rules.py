@@ -19,11 +19,15 @@ A rule is found by its name; a record holds the name and a digest of its text, a
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ltjax.errors import InputError
-from ltjax.masks import subsets
+from ltjax.masks import local_search, subset_sums
 from ltjax.weights import laws
+
+OPEN = 24  # neurons that `subset` chooses from: it lists the sums of either half of them
 
 
 @dataclass(frozen=True)
@@ -75,4 +79,23 @@ def nearest(products, target):
 @mask_rule
 def flips(products, target):
     """One or two neurons kept or dropped at a time, downhill, until none would gain."""
-    return subsets.flipped(jnp.where(jnp.isfinite(products), products, 0.0), target)
+    return local_search.flipped(jnp.where(jnp.isfinite(products), products, 0.0), target)
+
+
+@mask_rule
+def subset(products, target):
+    """The subset with the nearest sum, of the `OPEN` open neurons with the largest products.
+
+    Nearest on a grid of 2^-28 of the sizes in all: a sum is off by half a step for each neuron.
+    With more neurons open the error is one of a subset still, and the largest reach farthest.
+    """
+    products = jnp.where(jnp.isfinite(products), products, 0.0)
+    chosen = jnp.argsort(-jnp.abs(products))[:OPEN]
+    sizes = jnp.sum(jnp.abs(products[chosen])) + jnp.abs(target)
+    # A power of two by its bits: `pow` may be off by the last of them.
+    exponent = jnp.minimum(28 - jnp.frexp(sizes)[1], 126)
+    scale = jax.lax.bitcast_convert_type((exponent + 127) << 23, jnp.float32)
+    steps = lambda x: jnp.round(x * scale).astype(jnp.int32)
+    found = subset_sums.nearest(steps(products[chosen])[:, None], steps(target)[None])
+    bits = (found.mask >> np.arange(len(chosen), dtype=np.uint32)) & np.uint32(1)
+    return jnp.zeros(len(products), bool).at[chosen].set(bits > 0) & (products != 0.0)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ltjax.networks import domains
+from ltjax.networks.domains import Domain
 from ltjax.system.stops import Stop, never
 
 ULP = 2.0**-52
@@ -38,11 +40,30 @@ class Pair(NamedTuple):
     errors: E_i, each [side, n_out, n_in]; sides + and - in the first layer, one afterwards. (One
         in the first layer, too, where both are alike.) Leading axes are those of many networks g.
     last: linear or relu.
+    domain: where the supremum is asked for; None for the unit ball. The last input of another one
+        is constant, the first layer has one side, and biases are weights of the constant.
     """
 
     weights: tuple
     errors: tuple
     last: str = "linear"
+    domain: Domain | None = None
+
+
+def linear_last(pair: Pair) -> Pair:
+    """The same networks; a ReLU after the last layer is that of a hidden neuron with weight 1."""
+    if pair.last == "linear":
+        return pair
+    (*lead, _, outputs, _) = pair.errors[-1].shape
+    identity, nothing = np.eye(outputs), np.zeros((*lead, 1, outputs, outputs))
+    return Pair((*pair.weights, identity), (*pair.errors, nothing), domain=pair.domain)
+
+
+def of_outputs(pair: Pair, which) -> Pair:
+    """The pair of some outputs of ONE pair, errors [side, n_out, n_in]."""
+    *weights, last = pair.weights
+    *errors, last_errors = pair.errors
+    return pair._replace(weights=(*weights, last[which]), errors=(*errors, last_errors[:, which]))
 
 
 def difference(pair: Pair, x, xp=np):
@@ -76,11 +97,14 @@ def reached(pair: Pair, x) -> tuple[np.ndarray, np.ndarray]:
     """What ||g(x) - f(x)|| / ||x|| is at least and at most, at points of any length: float64.
 
     The supremum over the unit ball is no less, as f and g are homogeneous: no point has to lie on
-    the sphere. Beside z, dz, h and dh of `difference` goes a bound on what rounding has done to
-    each entry, by the standard model: a sum of n products is off by n ulps of the sum of their
-    sizes (twice what it can be: the other half covers the rounding of these bounds themselves).
-    dh = relu(z + dz) - relu(z) takes over what dz is off by. What z is off by counts only where
-    it leaves the sign of z or of z + dz open, and no more than |dz|, as dh is between 0 and dz.
+    the sphere. In a pair with a domain nothing is divided, and a point outside of it shows nothing:
+    the bounds are 0 and inf.
+
+    Beside z, dz, h and dh of `difference` goes a bound on what rounding has done to each entry, by
+    the standard model: a sum of n products is off by n ulps of the sum of their sizes (twice what
+    it can be: the other half covers the rounding of these bounds themselves). dh = relu(z + dz) -
+    relu(z) takes over what dz is off by. What z is off by counts only where it leaves the sign of z
+    or of z + dz open, and no more than |dz|, as dh is between 0 and dz.
 
     Args:
         x: points in columns, [..., d, n]; at 0 both bounds are those of 0.
@@ -110,6 +134,9 @@ def reached(pair: Pair, x) -> tuple[np.ndarray, np.ndarray]:
             dh = dz
     value, blur, norm = (length(a, -2) for a in (dh, off, x))
     outwards = 1.0 + ULP * (8 + max(dh.shape[-2], x.shape[-2]))
+    if pair.domain is not None:
+        inside, norm = domains.holds(x, pair.domain), 1.0
+        value, blur = np.where(inside, value, 0.0), np.where(inside, blur, np.inf)
     norm = np.where(norm > 0.0, norm, 1.0)
     lower = np.maximum(value / outwards - blur * outwards, 0.0) / (norm * outwards)
     upper = (value + blur) * outwards / norm * outwards

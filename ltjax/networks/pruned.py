@@ -57,7 +57,8 @@ def mask(neurons, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The ticket of a layer as masks of A and W: bool [n_out, width] and [width, n_in].
 
     Args:
-        neurons: kept neurons, [side, n_out, n_in]; -1 for none.
+        neurons: kept neurons, [name, n_out, n_in], where a name is a side or whatever else the
+            neurons of a weight are told apart by; -1 for none.
     """
     neurons = np.asarray(neurons)
     _, output, inputs = np.nonzero(neurons >= 0)
@@ -72,10 +73,12 @@ def active_weights(neurons: Sequence) -> int:
     """Weights that a ticket keeps, exactly; one W that serves several outputs counts once.
 
     Args:
-        neurons: of each layer, [side, n_out, n_in]; -1 for none.
+        neurons: of each layer, [name, n_out, n_in] as of `mask`; -1 for none.
     """
-    # A neuron serves one input, so a kept A and a kept W are each named by few numbers.
-    return sum(
-        len({(o, j) for (_, o, _), j in kept}) + len({(j, i) for (_, _, i), j in kept})
-        for kept in ([(at, j) for at, j in np.ndenumerate(layer) if j >= 0] for layer in neurons)
-    )
+    count = 0
+    for layer in map(np.asarray, neurons):
+        (_, *ends), kept = np.nonzero(layer >= 0), layer[layer >= 0].astype(np.int64)
+        # A kept A is named by neuron and output, a kept W by neuron and input.
+        for end, size in zip(ends, layer.shape[1:], strict=True):
+            count += len(np.unique(kept * size + end))
+    return count

@@ -26,6 +26,8 @@ HOME = {
     "imp": "ltjax.experiments.training",
     "popup": "ltjax.experiments.training",
     "own": "ltjax.experiments.own",
+    "copies": "ltjax.experiments.copies",
+    "subset": "ltjax.experiments.subset",
 }
 
 

@@ -150,7 +150,7 @@ def _widths(one: Series, estimates: Mapping[str, Estimate], delta: float) -> lis
             reach = f"{found.low or 'below'} to {found.high or 'beyond'}"
             promised = f"{one.lemma[epsilon]}" if epsilon in one.lemma else "-"
             lines.append(
-                f"  {name:<16}epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
+                f"  {name:<15} epsilon {decimals.exact(epsilon):<6}{found.measured or '-':>8}   "
                 f"{reach:<17} {exact:<16} {asymptotic:<11} {promised}"
             )
     return lines

@@ -12,11 +12,13 @@ from ltjax.system import devices  # noqa: F401  first: it says which setting kee
 from ltjax.networks.pairs import Pair
 from ltjax.supnorm.bounds import (
     Bound,
+    cells,
     circle,
     climb,
     formula,
     ladder,
     line,
+    lines,
     narrow,
     norms,
     relaxation,
@@ -25,11 +27,13 @@ from ltjax.supnorm.bounds import (
 __all__ = [
     "Bound",
     "Pair",
+    "cells",
     "circle",
     "climb",
     "formula",
     "ladder",
     "line",
+    "lines",
     "narrow",
     "norms",
     "relaxation",

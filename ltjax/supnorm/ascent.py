@@ -1,9 +1,9 @@
-"""A lower bound on the supremum over the unit ball of ||g(x) - f(x)||, for a near pair of networks.
+"""A lower bound on the supremum of ||g(x) - f(x)||, for a near pair of networks.
 
-Both are positively homogeneous, so that the supremum is on the sphere. To first order in the errors
-E the difference is linear on each cone where no pre-activation of f changes sign, and between cones
-it jumps, through slabs of relative width E. The gradient says nothing of the jumps, and maxima sit
-on several walls at once. Hence two tools.
+Both are positively homogeneous, so that over the unit ball the supremum is on the sphere. To first
+order in the errors E the difference is linear on each cone where no pre-activation of f changes
+sign, and between cones it jumps, through slabs of relative width E. The gradient says nothing of
+the jumps, and maxima sit on several walls at once. Hence two tools.
 
 `search` is gradient ascent with falling steps from many starts, half of them by homotopy: the
 errors are larger at first, and with them the slabs, so that the gradient sees the jumps. `climb` is
@@ -13,6 +13,8 @@ exact where all signs are given: on that cone the difference is c.y with y = |x|
 
 attained where y is along c + G'u. It moves to a neighbouring cone while that maximum rises, and
 any u >= 0 excludes most neighbours beforehand.
+
+In another domain every step ends at the nearest point of it, and there is no climb.
 
 Every value is that of a point in hand: a lower bound, and never to be read as the supremum, which
 even many starts can miss by some percent.
@@ -27,6 +29,7 @@ import numpy as np
 import optax
 from scipy import optimize
 
+from ltjax.networks import domains
 from ltjax.networks.pairs import Pair, difference, length, reached
 from ltjax.system import devices
 from ltjax.system.stops import Stop, never
@@ -51,9 +54,12 @@ def search(pair: Pair, starts, steps: int = STEPS):
         starts: unit vectors, [start, d]; an even number, of which the first half sees BOOST.
 
     Returns:
-        A unit vector [d], and ||g - f|| there: a lower bound but for rounding, no supremum.
+        A unit vector [d], or a point of the domain, and ||g - f|| there: a lower bound but for
+        rounding, no supremum.
     """
     # A GPU would multiply in TF32, too coarse for networks that are near.
+    if pair.domain is not None:
+        starts = _inside(starts * domains.reach(pair.domain, starts.shape[-1]), pair)
     with jax.default_matmul_precision("highest"):
         # Starts that share their errors share one matrix product.
         half = lambda starts, boost: jax.vmap(lambda x: _ascend(pair, x, boost, steps))(starts)
@@ -65,7 +71,8 @@ def search(pair: Pair, starts, steps: int = STEPS):
 
 def _ascend(pair, start, boost, steps):
     """The best point met from one start, [d], and its value."""
-    size = optax.exponential_decay(STEP, steps, LAST_STEP / STEP)
+    reach = 1.0 if pair.domain is None else domains.reach(pair.domain, len(start))
+    size = optax.exponential_decay(STEP * reach, steps, LAST_STEP / STEP)
     larger = optax.linear_schedule(1.0, 0.0, SHRINK * steps)
 
     def step(state, now):
@@ -73,7 +80,7 @@ def _ascend(pair, start, boost, steps):
         value, slope = _value_and_slope(pair, x, scale)
         # Under larger errors the value is that of another pair.
         best = _better(best, x, jnp.where(scale > 1.0, -jnp.inf, value))
-        return (optax.projections.projection_l2_sphere(x + size * slope), *best), None
+        return (_inside(x + size * slope, pair), *best), None
 
     count = jnp.arange(steps, dtype=jnp.float32)
     state = start, start, _value_and_slope(pair, start, 1.0)[0]
@@ -86,7 +93,17 @@ def _value_and_slope(pair, x, scale):
     larger = pair._replace(errors=tuple(scale * e for e in pair.errors))
     gap, pull = jax.vjp(lambda x: difference(larger, x[:, None], xp=jnp)[:, 0], x)
     value, direction = _norm_and_unit(gap)
-    return value, _norm_and_unit(*pull(direction))[1]
+    (slope,) = pull(direction)
+    if pair.domain is not None:  # the constant does not move
+        slope = slope.at[-1].set(0.0)
+    return value, _norm_and_unit(slope)[1]
+
+
+def _inside(x, pair):
+    """The nearest points of the sphere, or of another domain, to points [..., d]."""
+    if pair.domain is None:
+        return optax.projections.projection_l2_sphere(x)
+    return domains.nearest(x[..., None], pair.domain, xp=jnp)[..., 0]
 
 
 def _norm_and_unit(x):
@@ -113,22 +130,22 @@ def lower(pair: Pair, wanted=None, batch: int = BATCH, stop: Stop = never):
         value, [b]: ||g(x) - f(x)|| at x, less all that rounding may have added: not the
             supremum, and with a relu last 0 where no start meets a point at which f or g is
             positive. NaN if an error is.
-        x: unit vectors, [b, d].
+        x: unit vectors, [b, d], or points of the domain.
     """
     weights, errors = (tuple(np.asarray(a, np.float64) for a in layers) for layers in pair[:2])
     found = []
     for part in np.split(np.arange(n := len(errors[0])), range(batch, n, batch)):
-        points = _searched(weights, errors, part, batch, pair.last, stop)
+        points = _searched(weights, errors, part, batch, pair[2:], stop)
         for i, x in zip(part, points, strict=False):
             own = tuple(w if w.ndim == 2 else w[i] for w in weights)
-            one = Pair(own, tuple(e[i] for e in errors), pair.last)
+            one = Pair(own, tuple(e[i] for e in errors), *pair[2:])
             found.append(_climbed(one, x, None if wanted is None else wanted[i], stop))
     value, x = (np.stack(both) for both in zip(*found, strict=True))
     return value, x
 
 
 @devices.own_settings()
-def _searched(weights, errors, part, batch, last, stop):
+def _searched(weights, errors, part, batch, kind, stop):
     """The best points of a part, [b, d]: a few starts at a time where all would take seconds."""
     groups = _groups(weights, batch)
     best = np.full((batch, weights[0].shape[-1]), 1.0), np.full(batch, -np.inf)
@@ -137,7 +154,7 @@ def _searched(weights, errors, part, batch, last, stop):
         if stop():
             break
         filled = filled or _filled(weights, errors, part, batch)
-        points, values = map(np.asarray, _search_all(*filled, group, groups, last))
+        points, values = map(np.asarray, _search_all(*filled, group, groups, *kind))
         higher = ~(values <= best[1])
         best = np.where(higher[:, None], points, best[0]), np.where(higher, values, best[1])
     return best[0].astype(np.float64)
@@ -159,8 +176,8 @@ def _filled(weights, errors, part, batch):
     return single(weights), single(e[part] for e in errors)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _search_all(weights, errors, group, groups, last):
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _search_all(weights, errors, group, groups, last, domain):
     """The point of `search` for each pair from one group of starts, [b, d]; and its value, [b]."""
     # Key 0, which no offset of seeds moves.
     key = jax.random.wrap_key_data(jnp.zeros(2, jnp.uint32), impl="threefry2x32")
@@ -169,7 +186,7 @@ def _search_all(weights, errors, group, groups, last):
     # Of either half, which sees the larger errors or does not, a group has its share.
     starts = starts.reshape(2, groups, -1, starts.shape[1])[:, group].reshape(-1, starts.shape[1])
     axes = tuple(None if w.ndim == 2 else 0 for w in weights)
-    one = lambda weights, errors: search(Pair(weights, errors, last), starts)
+    one = lambda weights, errors: search(Pair(weights, errors, last, domain), starts)
     return jax.vmap(one, in_axes=(axes, 0))(weights, errors)
 
 
@@ -178,6 +195,9 @@ def _climbed(pair, x, wanted, stop):
 
     Only networks of up to CLIMBED signs climb: a step looks at every sign on every neighbour.
     """
+    if pair.domain is not None:
+        x = domains.nearest(x[:, None], pair.domain)
+        return reached(pair, x)[0][0], x[:, 0]
     x = x / length(x)
     value, _ = _gap(pair, x)
     signs = pair.weights[0].shape[1] + 2 * sum(_hidden(pair))

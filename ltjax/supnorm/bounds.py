@@ -1,6 +1,6 @@
 """One signature for every bound on a supremum, and the driver: cheap before expensive.
 
-A `Bound` looks at n pairs of one target and bounds sup ||g - f|| over the unit ball of each:
+A `Bound` looks at n pairs of one target and bounds sup ||g - f|| over the domain of each:
 
     lower, upper = bound(pair, wanted)
 
@@ -28,9 +28,11 @@ from ltjax.supnorm import (
     branch_and_bound,
     certificate,
     layered,
+    linear,
     max_min,
     semidefinite,
     sets,
+    splitting,
 )
 from ltjax.supnorm.one_neuron import holds_inside
 from ltjax.supnorm.plane import circle_bounds
@@ -84,9 +86,14 @@ def narrow(pair: Pair, lower, upper, epsilons, bounds: Sequence[Bound]):
 def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
     """The bounds for these networks, cheap before expensive; `closing` adds those that close.
 
-    Of one or two inputs, and of one small hidden layer, the supremum is known exactly; of several
-    small ones nearly.
+    Of one or two inputs, and of one small hidden layer, the supremum over the unit ball is known
+    exactly; of several small ones nearly. Over another domain that of one small hidden layer is
+    known, and otherwise cells of it are bounded.
     """
+    if pair.domain is not None:
+        if max_min.applies(pair):
+            return (formula,)
+        return (lines, climb, cells) if closing else (lines, climb)
     exact = {1: (line,), 2: (circle,)}
     if (dim := pair.weights[0].shape[1]) in exact:
         return exact[dim]
@@ -99,13 +106,30 @@ def ladder(pair: Pair, closing: bool = False) -> tuple[Bound, ...]:
 
 
 def line(pair: Pair, wanted) -> tuple[Any, Any]:
-    """One input: the supremum is at 1 or at -1."""
+    """One input and the unit ball: the supremum is at 1 or at -1."""
+    if pair.domain is not None:
+        return 0.0, np.inf
     return tuple(ends.max(axis=1) for ends in pairs.reached(pair, np.array([[1.0, -1.0]])))
 
 
 def circle(pair: Pair, wanted) -> tuple[Any, Any]:
     """Two inputs: the edge of the ball, arc by arc; see `plane`."""
     return tuple(np.array([circle_bounds(one) for one in _each(pair)]).T)
+
+
+def lines(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From above, over a domain, by linear functions; see `linear`."""
+    if pair.domain is None:
+        return 0.0, np.inf
+    whole = linear.whole(pair.domain, pair.weights[0].shape[1] - 1)
+    return 0.0, np.array([linear.bounds(one, whole).bound[0] for one in _each(pair)])
+
+
+def cells(pair: Pair, wanted) -> tuple[Any, Any]:
+    """From both sides, over a domain, by cells of it for each epsilon; see `splitting`."""
+    if pair.domain is None:
+        return 0.0, np.inf
+    return _closed(splitting.brackets, pair, wanted)
 
 
 def norms(pair: Pair, wanted) -> tuple[Any, Any]:
@@ -138,13 +162,18 @@ def relaxation(pair: Pair, wanted) -> tuple[Any, Any]:
 
 def tree(pair: Pair, wanted) -> tuple[Any, Any]:
     """From both sides, by a tree for each epsilon in turn; see `branch_and_bound`."""
+    return _closed(branch_and_bound.brackets, pair, wanted)
+
+
+def _closed(brackets, pair, wanted):
+    """What a search of NODES tells of every epsilon that is open."""
     found = []
     for one, epsilons in zip(_each(pair), wanted, strict=True):
         low, high = 0.0, np.inf
         for epsilon in epsilons[np.isfinite(epsilons)]:
-            if not low <= epsilon < high:  # a tree for another epsilon has told
+            if not low <= epsilon < high:  # the search for another epsilon has told
                 continue
-            for known in branch_and_bound.brackets(one, GAP, float(epsilon)):
+            for known in brackets(one, GAP, float(epsilon)):
                 low, high = max(low, known.lower), min(high, known.upper)
                 if known.nodes >= NODES:
                     break

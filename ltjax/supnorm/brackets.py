@@ -21,6 +21,7 @@ from ltjax.system.stops import Stop, never
 LEAST_GAP = 1e-6  # that float64, and some minutes, can certify
 LEAST, MOST = 1e-300, 1e300  # scales with which a bracket keeps the precision of float64
 WITHIN = 64  # binary digits between the neurons of a layer that are left as they are
+FEW = 8  # inputs with which cells of a ball are smaller soon enough
 NEVER = 2**20  # below all exponents: that of 0
 
 Layers = Sequence[np.ndarray]  # weight matrices [n_out, n_in]
@@ -55,7 +56,18 @@ def pair_of(
             cannot hold.
     """
     first, second = files.given(first, "first"), files.given(second, "second")
-    layers, exponent, exact = _balanced(_alive(_widened(first, second)))
+    layers, scale = divided_by_powers(widened(first, second), radius, first)
+    errors = tuple((b - a)[None] for a, b in layers)
+    return Pair(tuple(a for a, _ in layers), errors, last), scale
+
+
+def divided_by_powers(layers, radius, first):
+    """Layers [2, n_out, n_in] or more with entries below 1, and the scale of their bracket.
+
+    Args:
+        radius: of the ball; first: one of the networks as it was given.
+    """
+    layers, exponent, exact = _balanced(_alive(layers))
     with np.errstate(over="ignore"):
         scale = float(np.ldexp(radius, exponent))
     if not (exact and LEAST <= scale <= MOST):
@@ -64,11 +76,10 @@ def pair_of(
             f"networks must be of a size that float64 can hold, got layers of weights up to "
             f"{sizes} and radius {radius:g}."
         )
-    errors = tuple((b - a)[None] for a, b in layers)
-    return Pair(tuple(a for a, _ in layers), errors, last), scale
+    return layers, scale
 
 
-def _widened(first, second):
+def widened(first, second):
     """The layers of both networks side by side, [2, n_out, n_in], with zeros for what one lacks."""
     shapes = [[list(w.shape) for w in layers] for layers in (first, second)]
     one, other = ((len(s), s[0][1], s[-1][0]) for s in shapes)
@@ -129,7 +140,12 @@ def _balanced(layers):
 
 @np.errstate(under="ignore")
 def outward(
-    pair: Pair, scale: float, lower: float, upper: float, divided: bool = True
+    pair: Pair,
+    scale: float,
+    lower: float,
+    upper: float,
+    divided: bool = True,
+    moved: float = 0.0,
 ) -> tuple[float, float]:
     """A bracket in the units of the networks, with what dividing and subtracting them rounded.
 
@@ -141,13 +157,15 @@ def outward(
 
     Args:
         divided: whether weights were divided by numbers that are no powers of two.
+        moved: what the first layers of f and g are off by in all, beside that.
     """
-    if not divided and not any(np.any(e) for e in pair.errors):
+    if not divided and not moved and not any(np.any(e) for e in pair.errors):
         return 0.0, 0.0
     rounding, product = 0.0, 1.0
     for weights, errors in zip(*pair[:2], strict=True):
         w, e = float(length(weights)), float(length(errors))
         off = ULP * (e + w) + SUBNORMAL * weights.size if divided else ULP * e
+        off, moved = off + moved, 0.0  # of the first layer alone
         rounding = rounding * (w + e) + product * off
         product = product * (w + e + off)
     outwards = 1.0 + 8.0 * len(pair.weights) * ULP
@@ -161,7 +179,7 @@ def _up(value, towards):
     return math.nextafter(value if value > 0.0 or math.isnan(value) else 0.0, towards)
 
 
-def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
+def check(gap: float | None, seconds: float) -> None:
     """`InputError` of what no search can reach, long before there is one."""
     if gap is not None and not LEAST_GAP <= gap < math.inf:
         found = decimals.exact(gap)
@@ -170,8 +188,6 @@ def check(gap: float | None, seconds: float, radius: float = 1.0) -> None:
         )
     if not seconds >= 0.0:
         raise InputError(f"max-seconds must be at least 0, got {decimals.exact(seconds)}.")
-    if not 0.0 < radius < math.inf:
-        raise InputError(f"radius must be positive and finite, got {decimals.exact(radius)}.")
 
 
 def closing(
@@ -182,6 +198,8 @@ def closing(
     norm: str = "l2",
     stop: Stop = never,
     divided: bool = True,
+    moved: float = 0.0,
+    misread: float = 0.0,
 ) -> Iterator[Apart]:
     """Closer and closer brackets, of which each is valid; the first is there before any search.
 
@@ -193,28 +211,39 @@ def closing(
             close enough, too.
         norm: of several outputs, l2 or max.
         stop: asked before every step of the search.
-        divided: see `outward`; false for what `pair_of` returns.
+        divided, moved: see `outward`; divided is false for what `pair_of` returns.
+        misread: by how much f and g differ from what is asked about, in all and in their own units.
     """
     from ltjax.system import devices
 
     inner = None if epsilon is None else epsilon / scale * (1.0 - 1e-9)  # what rounding adds
     lower, upper = 0.0, math.inf
-    for found in devices.quietly(_searches(pair, gap, inner, norm, stop)):
+    for found in devices.quietly(searches(pair, gap, inner, norm, stop)):
         if math.isnan(found.upper):
             raise InputError("networks must be finite, got a NaN or an infinity.")
         lower, upper = max(lower, found.lower), min(upper, found.upper)
-        yield Apart(*outward(pair, scale, lower, upper, divided), found.nodes)
+        low, high = outward(pair, scale, lower, upper, divided, moved)
+        if misread:
+            low, high = max(_up(low - misread, 0.0), 0.0), _up(high + misread, math.inf)
+        yield Apart(low, high, found.nodes)
         told = inner is not None and not lower <= inner < upper
         if told or upper <= lower * (1.0 + gap):
             break
 
 
-def _searches(pair, gap, epsilon, norm, stop):
+def searches(pair, gap, epsilon, norm, stop):
     """Brackets by the formula, where it applies, or by a tree; of deep networks by both."""
-    from ltjax.supnorm import branch_and_bound, layered, max_min  # the way to jax
+    from ltjax.supnorm import branch_and_bound, layered, max_min, splitting  # the way to jax
 
     if max_min.applies(pair, norm):
         yield from max_min.brackets(pair, gap, epsilon, stop)
+        return
+    if pair.domain is not None:
+        cells = splitting.brackets(pair, gap, epsilon, norm, stop)
+        if pair.domain.shape == "ball" and pair.weights[0].shape[1] > FEW:
+            yield next(cells)
+            yield from branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
+        yield from cells
         return
     tree = branch_and_bound.brackets(pair, gap, epsilon, norm, stop)
     yield next(tree)

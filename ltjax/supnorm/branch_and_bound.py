@@ -1,4 +1,4 @@
-"""Brackets that close on the supremum over the unit ball of ||g - f||, for a near pair.
+"""Brackets that close on the supremum over the unit ball, or another one, of ||g - f||: near pairs.
 
 Best-first branch and bound. A node is a set of known signs, of inputs and of pre-activations of f
 and g. Its bound is that of `semidefinite`, whose steps go on from where the parent's ended; the
@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.networks.pairs import Pair, difference, length, reached
+from ltjax.networks import domains
+from ltjax.networks.pairs import Pair, difference, length, of_outputs, reached
 from ltjax.supnorm import ascent, certificate, semidefinite
 from ltjax.supnorm.moments import known_bound, large_enough, lift, open_signs, rows, size
 from ltjax.system.stops import Stop, never
@@ -96,7 +97,7 @@ class _Tree:
 
     def __init__(self, pair, gap, epsilon, norm, stop):
         double = lambda arrays: tuple(np.asarray(a, np.float64) for a in arrays)
-        self.pair = pair = Pair(double(pair.weights), double(pair.errors), pair.last)
+        self.pair = pair = Pair(double(pair.weights), double(pair.errors), *pair[2:])
         self.gap, self.epsilon, self.norm, self.stop = gap, epsilon, norm, stop
         self.visited, self.order, self.open = 0, count(), []
         # Parts of which the largest supremum is asked for, and a bound on each.
@@ -106,7 +107,10 @@ class _Tree:
         self.settled = float(self.bounds.max())
         x = np.random.default_rng(0).normal(size=(pair.weights[0].shape[1], GLANCED))
         self.lower, self.point = -np.inf, None
-        self.look(x / np.linalg.norm(x, axis=0))
+        x /= np.linalg.norm(x, axis=0)
+        if pair.domain is not None:
+            x = domains.nearest(x * domains.reach(pair.domain, len(x) - 1), pair.domain)
+        self.look(x)
 
     def bracket(self):
         # Never raised to the lower bound: were it below that, something would be wrong.
@@ -164,7 +168,7 @@ class _Tree:
             return
         if not large_enough(self.bounds[left].max()):
             return
-        pair = self.pair if self.norm == "l2" else _rows(self.pair, left)
+        pair = self.pair if self.norm == "l2" else of_outputs(self.pair, left)
         asked = lift(pair, float(self.bounds[left].max()), self.norm, self.stop)
         if self.stop():
             return
@@ -200,7 +204,8 @@ class _Tree:
         if new and not all(self.look_from_below(self.part_of[n.which]) for n in nodes):
             return self.put_back(nodes)
         steps = semidefinite.STEPS if new else STEPS
-        batch = batch if len(self.asked.low) < ALONE else len(nodes)
+        alone = len(self.asked.low) >= ALONE or self.pair.domain is not None
+        batch = len(nodes) if alone else batch
         filled = [nodes[n % len(nodes)] for n in range(batch)]
         which, signs, _, starts, _ = zip(*filled, strict=True)
         kind = np.float32 if self.gap >= SINGLE else np.float64
@@ -245,13 +250,18 @@ class _Tree:
         """Raise the lower bound, from the best of the points that the moments hold."""
         plus, minus = np.split(moments[:, self.asked.square], 2, axis=1)
         points = np.concatenate([plus - minus, minus - plus])
-        size = length(points, 1)[:, None]
-        points = (points / np.where(size > 0.0, size, 1.0)).T
+        if (within := self.pair.domain) is None:
+            size = length(points, 1)[:, None]
+            points = (points / np.where(size > 0.0, size, 1.0)).T
+        else:  # rows are means of x times something positive, which the constant tells
+            size = np.where(points[:, -1:] > 0.0, points[:, -1:], np.inf)
+            points = domains.nearest((points * (within.constant / size)).T, within)
         values = self.values(points)
         part, at = np.unravel_index(np.argmax(values), np.shape(values))
         x = points[:, at]
         # A climb seldom adds much, and in large networks takes seconds.
-        if len(self.worth) <= ascent.CLIMBED and values[part][at] >= ascent.NEAR * self.lower:
+        worth_it = within is None and len(self.worth) <= ascent.CLIMBED
+        if worth_it and values[part][at] >= ascent.NEAR * self.lower:
             x = ascent.climb(self.parts[part], x, self.stop)
         self.look(x[:, None])
 
@@ -297,14 +307,7 @@ class _Outputs:
         self.pair = pair
 
     def __getitem__(self, o):
-        return _rows(self.pair, [o])
-
-
-def _rows(pair, outputs):
-    """The pair of some outputs."""
-    *weights, last = pair.weights
-    *errors, last_errors = pair.errors
-    return Pair((*weights, last[outputs]), (*errors, last_errors[:, outputs]), pair.last)
+        return of_outputs(self.pair, [o])
 
 
 def _sides(asked):

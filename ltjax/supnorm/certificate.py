@@ -221,11 +221,11 @@ def _on_host(weights, errors, stop):
             break
         part = np.s_[:, first : first + step]
         some = [*below, tuple(x[part] for x in last)]
-        single = _single(some, gain, np, bits, stop) if bits else _averaged(some, gain, np)
+        single = _single(some, gain, np, bits, stop) if bits else averaged(some, gain, np)
         bounds[part] = np.minimum(bounds[part], single + _rounding(some, np))
     bound = together(bounds)
     if outputs > 1 and not stop():
-        bound = np.minimum(bound, _averaged(layers, gain, np) + _rounding(layers, np))
+        bound = np.minimum(bound, averaged(layers, gain, np) + _rounding(layers, np))
     return bound
 
 
@@ -270,7 +270,7 @@ def _bound(weights, errors, norm, xp, bits):
     gain = partial(_gain, norm=norm, xp=xp)
     bound = _length(_single(_apart(layers, xp), gain, xp, bits), -1, xp)
     if len(weights[-1]) > 1:
-        bound = xp.minimum(bound, _averaged(layers, gain, xp))
+        bound = xp.minimum(bound, averaged(layers, gain, xp))
     return bound + _rounding(layers, xp)
 
 
@@ -293,7 +293,7 @@ def _rounding(layers, xp):
     return rounding + np.where(differ, UNDERFLOW * size ** len(layers) * lost, 0.0)
 
 
-def _averaged(layers, gain, xp):
+def averaged(layers, gain, xp):
     """The sum over cuts and over runs, by where the last run starts: the module's first bound.
 
     A run (i, j] multiplies the layers after i, up to j.
@@ -330,18 +330,18 @@ def _single(layers, gain, xp, bits, stop: Stop = never):
 
     2^bits sets are tried, of the largest D_i; half the sum of the others belongs to every set.
     """
-    averaged = _averaged(layers, gain, xp)
+    known = averaged(layers, gain, xp)
     if len(layers) == 1:
-        return averaged
+        return known
     layers, opposed = _one_sign(layers, gain, xp)
     neurons, lead = layers[-1][0].shape[-1], [1] * (layers[-1][0].ndim - 2)
-    table = lambda x: xp.asarray(np.reshape(x, [*lead, *np.shape(x)]), averaged.dtype)
+    table = lambda x: xp.asarray(np.reshape(x, [*lead, *np.shape(x)]), known.dtype)
     whole, changes = (_rows(x, xp) for x in _absorb(layers, table(np.eye(neurons)))[-1])
     # They only set the order and the balance of the neurons, which may not be infinite.
-    limits = xp.finfo(averaged.dtype)
+    limits = xp.finfo(known.dtype)
     sizes = changes + whole * float(limits.eps) ** 2 + float(limits.tiny)
     order = xp.argsort(-sizes, axis=-1)
-    falling = xp.take(xp.asarray(np.eye(neurons), averaged.dtype), order, axis=0)[..., None, :, :]
+    falling = xp.take(xp.asarray(np.eye(neurons), known.dtype), order, axis=0)[..., None, :, :]
 
     tried = _tried(bits, len(layers) - 1, neurons)
     codes = np.arange(2**tried)[:, None] >> np.arange(tried) & 1
@@ -349,7 +349,7 @@ def _single(layers, gain, xp, bits, stop: Stop = never):
     bound, step = -xp.inf, max(1, SETS_AT_ONCE // layers[-2][0][..., 0, :, :].size)
     for first in range(0, len(sets), step):
         if stop():
-            return averaged
+            return known
         some = table(sets[first : first + step])
         apart = _apart(_absorb(layers, some @ falling), xp)
         single = _single(apart, gain, xp, bits - tried, stop)
@@ -358,9 +358,9 @@ def _single(layers, gain, xp, bits, stop: Stop = never):
         r = xp.take_along_axis(sizes, order, -1)[..., tried:]
         r = r + xp.mean(r, axis=-1, keepdims=True)
         others = _absorb(layers, falling[..., tried:, :] / r[..., None, :, None])
-        scaled = _averaged(others, gain, xp) + _rounding(others, xp)
+        scaled = averaged(others, gain, xp) + _rounding(others, xp)
         bound = bound + _length(r, -1, xp) * scaled / 2
-    return xp.minimum(averaged, bound + opposed)
+    return xp.minimum(known, bound + opposed)
 
 
 def _one_sign(layers, gain, xp):

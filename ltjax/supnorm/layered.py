@@ -41,7 +41,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ltjax.networks import pairs
-from ltjax.networks.pairs import ULP, Pair, length
+from ltjax.networks.pairs import ULP, Pair, length, linear_last
 from ltjax.supnorm.branch_and_bound import Bracket
 from ltjax.supnorm.max_min import SMALLEST, beyond, subsets
 from ltjax.supnorm.sets import TINY
@@ -67,26 +67,17 @@ FURTHER = 3  # steps uphill from the points of choices
 
 def applies(pair: Pair) -> bool:
     """Whether the formula speaks of pairs of this shape: small hidden layers, one output."""
-    if len(pair.weights) == 1:
+    if len(pair.weights) == 1 or pair.domain is not None:
         return False
-    first, *inner, last = _linear(pair).weights
+    first, *inner, last = linear_last(pair).weights
     upper = sum(map(len, inner))
     small = len(first) <= WIDEST and upper <= MOST and 4 * first.size << upper <= HELD
     return small and len(last) == 1
 
 
-def _linear(pair):
-    """The same networks; a ReLU after the last layer is that of a hidden neuron with weight 1."""
-    if pair.last == "linear":
-        return pair
-    (*lead, _, outputs, _) = pair.errors[-1].shape
-    identity, nothing = np.eye(outputs), np.zeros((*lead, 1, outputs, outputs))
-    return Pair((*pair.weights, identity), (*pair.errors, nothing))
-
-
 def decide(pair: Pair, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brackets on the suprema of n pairs to which it `applies`, in float64: see `bounds.Bound`."""
-    pair, found = _linear(pair), []
+    pair, found = linear_last(pair), []
     for k, epsilons in enumerate(wanted):
         one = pair._replace(errors=tuple(e[k] for e in pair.errors))
         # What choices must exceed to matter is the least epsilon that is open.
@@ -110,7 +101,7 @@ def bracket(pair: Pair, gap: float, epsilon: float | None = None, stop: Stop = n
             return max(lower * (1.0 + gap), epsilon or 0.0)
         return np.inf
 
-    return _searched(_linear(pair), level, stop)
+    return _searched(linear_last(pair), level, stop)
 
 
 class _Networks(NamedTuple):

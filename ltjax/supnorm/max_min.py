@@ -22,6 +22,11 @@ that are concave in y, each the minimum over theta of linear ones; and the supre
   is branched: once without each. Where V+ = V-, no y is needed: over x in the ball the norm is
   ||q||, and the formula is exact without branching.
 
+Over a domain, a ball or a box with a constant c beside (see `networks.domains`), the supremum of
+q.x is radius ||q|| + c q_0, q_0 being the entry of the constant and ||q|| the L2 or the L1 norm of
+the others. So the formula is exact there, too: convex in theta, and for a box a linear program. Its
+maximiser is the point; no y is needed, as both sides are alike.
+
 Every set is covered by a bound, those put aside early by the one they had then.
 
 Rounding. Near pairs have near pieces, c = k + D with D small, and D is taken from the errors, not
@@ -40,9 +45,10 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import lsq_linear
+from scipy.optimize import linprog, lsq_linear, minimize
 
-from ltjax.networks import pairs
+from ltjax.networks import domains, pairs
+from ltjax.networks.domains import Domain
 from ltjax.networks.pairs import ULP, Pair, length
 from ltjax.supnorm.branch_and_bound import Bracket
 from ltjax.system.stops import Stop, never
@@ -67,18 +73,27 @@ class _Part(NamedTuple):
     concave: K.
     partner: for each convex piece the concave one of the same neuron, if there is one, as a 1.
     sizes: the sum of |D|, with the products that it is made of, [_].
+    domain: of the pair.
+    sets: S that are to be tried, [_, C]: a piece that is never 0 over the domain is in each of
+        them, and one that is nothing else in none.
     """
 
     difference: np.ndarray
     concave: np.ndarray
     partner: np.ndarray
     sizes: np.ndarray
+    domain: Domain | None
+    sets: np.ndarray
 
     def certified(self, q, tau):
-        """||q|| with all that rounding may have taken from it, for rows of q and tau."""
+        """The supremum of q.x and all that rounding may have taken from it: rows of q and tau."""
         terms = 2.0 * (len(self.difference) + len(self.concave) + len(self.sizes) + 12) * ULP
         moved = self.sizes + np.abs(tau) @ np.abs(self.concave)
-        return length(q, -1) * (1.0 + terms) + terms * length(moved, -1) + TINY
+        size, off = length(q, -1), terms * length(moved, -1) + TINY
+        if self.domain is None:
+            return size * (1.0 + terms) + off
+        # No point is longer than 1, and no product with one than q.
+        return domains.support(q, self.domain) + 2.0 * terms * size + off
 
 
 class _Node(NamedTuple):
@@ -133,15 +148,15 @@ class _Search:
 
     def __init__(self, pair, gap, epsilon, stop):
         self.gap, self.epsilon, self.stop = gap, epsilon, stop
-        self.outputs = [_output(pair, k) for k in range(len(pair.weights[1]))]
-        self.split = _is_split(pair)
-        self.parts = [part for one in self.outputs for part in _parts(one)]
+        self.outputs = [pairs.of_outputs(pair, [k]) for k in range(len(pair.weights[1]))]
+        self.split, self.domain = is_split(pair), pair.domain
+        self.parts = [part for one in self.outputs for part in parts(one)]
         self.lower, self.upper = 0.0, np.inf
         self.point = np.zeros(pair.weights[0].shape[1])
         self.nodes, self.order, self.heap = 0, count(), []
         self.sets, self.bounds = [], []
         for number, part in enumerate(self.parts):
-            sets = subsets(len(part.difference))
+            sets = part.sets
             q = self.positive(sets @ part.difference)
             bounds = part.certified(q, np.zeros((1, len(part.concave))))
             self.look(number, q[np.argsort(-bounds)[:LOOKED]])
@@ -158,10 +173,17 @@ class _Search:
         x = x[:, np.any(x != 0.0, axis=0)]
         if x.size == 0:
             return
+        if self.domain is not None:
+            x = domains.highest(x, self.domain)
+        self.reach(number, x)
+
+    def reach(self, number, x):
+        """Raise the lower bound at points, [d, n]."""
         reached = pairs.reached(self.outputs[number // 2], x)[0]
         if np.max(reached) > self.lower:
             best = int(np.argmax(reached))
-            self.lower, self.point = float(reached[best]), x[:, best] / length(x[:, best])
+            norm = 1.0 if self.domain is not None else length(x[:, best])
+            self.lower, self.point = float(reached[best]), x[:, best] / norm
 
     def enough(self):
         """What a bound may be, and be done with."""
@@ -223,9 +245,11 @@ class _Search:
             tau: theta less `taken`, from where to go.
             mask: [n, _], or 1.
         """
-        mask = np.broadcast_to(mask, sums.shape).T
+        # Over a domain no set leaves out an input, and all have the same pieces.
+        mask = np.broadcast_to(mask, sums.shape).T if self.domain is None else np.ones((1, 1))
         pieces, start = part.concave[:, :, None] * mask, np.zeros_like(taken) + tau
-        q, tau = descended(sums.T * mask, taken.T, start.T, pieces, sweeps, self.split)
+        asked = self.split, self.domain
+        q, tau = descended(sums.T * mask, taken.T, start.T, pieces, sweeps, *asked)
         return q.T, tau.T
 
     def enter(self, number):
@@ -289,6 +313,8 @@ class _Search:
         problem linear. It is solved in units of the errors, as the solver has a tolerance of its
         own; whatever it gives is clipped, and bounds all the same.
         """
+        if self.domain is not None:
+            return self.exactly_over(part, node)
         rows, sums = part.concave * node.mask, node.sums * node.mask
         unit = max(float(np.max(np.abs(sums), initial=0.0)), LEAST_UNIT)
         matrix, low, high = rows.T, -node.taken / unit, (1.0 - node.taken) / unit
@@ -301,6 +327,50 @@ class _Search:
         solved = lsq_linear(matrix, sums / unit, (low, high), method="bvls", tol=1e-13).x
         tau = np.clip(solved[: len(rows)] * unit, -node.taken, 1.0 - node.taken)
         return self.positive(sums - tau @ rows), tau
+
+    def exactly_over(self, part, node):
+        """The same over a domain: by a linear program; for a ball by quasi-Newton steps, too.
+
+        The program is that of the box, and of the ball where its maximiser is inside. Elsewhere the
+        norm of q is smooth.
+        """
+        low, high = -node.taken, 1.0 - node.taken
+        unit = max(float(np.max(np.abs(node.sums), initial=0.0)), LEAST_UNIT)
+        rows, sums, within = part.concave / unit, node.sums / unit, part.domain
+        tau, x = _programmed(rows, sums, within, low, high, node.tau)
+        self.reach(node.part, domains.nearest(x, within))
+        q = sums - tau @ rows
+        if within.shape == "ball":
+
+            def value(tau):
+                q = sums - tau @ rows
+                size = max(float(length(q[:-1])), SMALLEST)
+                slope = within.radius * (rows[:, :-1] @ q[:-1]) / size
+                return domains.support(q, within), -slope - within.constant * rows[:, -1]
+
+            tight = {"ftol": 1e-15, "gtol": 1e-12, "maxiter": 1000}
+            box = [*zip(low, high, strict=True)]
+            found = minimize(value, node.tau, jac=True, bounds=box, options=tight)
+            if found.fun < domains.support(q, within):
+                tau = np.clip(found.x, low, high)
+        return node.sums - tau @ part.concave, tau
+
+
+def _programmed(rows, sums, within, low, high, start):
+    """tau with the least supremum of (sums - tau rows).x over a box, and the x of that, [d + 1, 1].
+
+    Entries of q lie between -v and v, and the sum of v is least: x is what those ends are worth.
+    """
+    k, d = rows.shape[0], rows.shape[1] - 1
+    sides = np.concatenate([-rows[:, :d].T, rows[:, :d].T])
+    sides = np.hstack([sides, -np.concatenate([np.eye(d), np.eye(d)])])
+    cost = np.append(-rows[:, d] * within.constant, np.full(d, within.radius))
+    box = [*zip(low, high, strict=True), *[(0.0, None)] * d]
+    solved = linprog(cost, sides, np.concatenate([-sums[:d], sums[:d]]), bounds=box)
+    if solved.x is None:
+        return start, np.zeros((d + 1, 1))
+    down, up = solved.ineqlin.marginals.reshape(2, -1)
+    return np.clip(solved.x[:k], low, high), np.append(up - down, 0.0)[:, None]
 
 
 def beyond(q, sums):
@@ -323,7 +393,7 @@ def subsets(n: int) -> np.ndarray:
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
-def descended(sums, taken, tau, pieces, sweeps, split=True):
+def descended(sums, taken, tau, pieces, sweeps, split=True, domain=None):
     """Coordinate descent on ||(sums - sum_k tau_k K_k)_+||, for many sets side by side.
 
     One tau_k after the other goes to where the norm is least, as far as entries keep their signs,
@@ -332,8 +402,9 @@ def descended(sums, taken, tau, pieces, sweeps, split=True):
     Args:
         sums, taken: the sum of D, and the partners, of each set: [_, row], [K, row].
         tau: from where to go, [K, row].
-        pieces: K_k of each set, [K, _, row].
+        pieces: K_k of each set, [K, _, row], or [K, _, 1] where all are alike.
         split: whether q_+ counts, or q itself.
+        domain: over which the supremum of q.x counts; for a box that over a ball around it.
 
     Returns:
         q [_, row], q_+ where `split`, and tau [K, row].
@@ -343,32 +414,44 @@ def descended(sums, taken, tau, pieces, sweeps, split=True):
     active, step = np.empty_like(q), np.empty_like(q)
     for _ in range(sweeps):
         for k, row in enumerate(pieces):
-            np.multiply(row, q > 0.0 if split else 1.0, out=active)
-            slope = np.einsum("jr,jr->r", active, q)
-            bend = np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
-            moved = np.minimum(np.maximum(tau[k] + slope / bend, low[k]), high[k])
+            if domain is None:
+                np.multiply(row, q > 0.0 if split else 1.0, out=active)
+                slope = np.einsum("jr,jr->r", active, q)
+                least = slope / np.maximum(np.einsum("jr,jr->r", active, active), SMALLEST)
+            else:
+                least = _least_over(row, q, domain)
+            moved = np.minimum(np.maximum(tau[k] + least, low[k]), high[k])
             q -= np.multiply(moved - tau[k], row, out=step)
             tau[k] = moved
     q = sums - np.einsum("kr,kjr->jr", tau, pieces)
     return (np.maximum(q, 0.0) if split else q), tau
 
 
-def _output(pair: Pair, k: int) -> Pair:
-    """The same networks with output k alone."""
-    (w, a), (e, last) = pair.weights, pair.errors
-    return Pair((w, a[k : k + 1]), (e, last[:, k : k + 1]), pair.last)
+def _least_over(row, q, domain):
+    """t with the least supremum of (q - t row).x over a domain, a ball: [row].
+
+    Along the row R ||q - t k|| is R sqrt(a + c (t - t0)^2), which meets the slope of the constant.
+    """
+    k, u, reach = row[:-1], q[:-1], domains.reach(domain, len(row) - 1)
+    square = np.maximum(np.einsum("jr,jr->r", k, k), SMALLEST)
+    nearest = np.einsum("jr,jr->r", k, u) / square
+    apart = np.sqrt(np.maximum(np.einsum("jr,jr->r", u, u) - nearest**2 * square, 0.0))
+    tilt = domain.constant * row[-1] / (reach * np.sqrt(square))
+    inside = np.sqrt(np.maximum(1.0 - tilt**2, 0.0))
+    shift = tilt * apart / np.maximum(inside * np.sqrt(square), SMALLEST)
+    return np.where(np.abs(tilt) < 1.0, nearest + shift, np.sign(tilt) * np.inf)
 
 
-def _is_split(pair: Pair) -> bool:
+def is_split(pair: Pair) -> bool:
     """Whether g has weights of its own for either sign of an input."""
     return pair.errors[0].shape[0] == 2 and not np.array_equal(*pair.errors[0])
 
 
-def _parts(pair: Pair) -> tuple[_Part, _Part]:
+def parts(pair: Pair) -> tuple[_Part, _Part]:
     """The pieces of g - f and of f - g, for one output."""
     (w, (a,)), (e, (last, *_)) = pair.weights, pair.errors
     f, sided = last[0], lambda plus, minus: np.concatenate([plus, -minus], axis=1)
-    if not _is_split(pair):
+    if not is_split(pair):
         sided = lambda plus, minus: plus
     b, u, v, moved = a + f, sided(w, w), sided(w + e[0], w + e[-1]), sided(e[0], e[-1])
     apart = a[:, None] * moved + f[:, None] * v  # b v - a u, as accurate as the errors
@@ -376,10 +459,11 @@ def _parts(pair: Pair) -> tuple[_Part, _Part]:
     of_f, of_g, neuron = np.abs(a)[:, None] * u, np.abs(b)[:, None] * v, np.arange(len(a))
     rises = np.concatenate([of_g[b > 0], of_f[a < 0]]), np.append(neuron[b > 0], neuron[a < 0])
     falls = np.concatenate([of_f[a > 0], of_g[b < 0]]), np.append(neuron[a > 0], neuron[b < 0])
-    return _part(rises, falls, apart, sizes), _part(falls, rises, -apart, sizes)
+    up, down = (rises, falls, apart, sizes), (falls, rises, -apart, sizes)
+    return _part(*up, pair.domain), _part(*down, pair.domain)
 
 
-def _part(convex, concave, apart, sizes) -> _Part:
+def _part(convex, concave, apart, sizes, domain) -> _Part:
     """Pieces and the neurons they are of, and what is apart in each neuron."""
     (rows, of), (others, of_others) = convex, concave
     partner = (of[:, None] == of_others).astype(np.float64)
@@ -387,4 +471,17 @@ def _part(convex, concave, apart, sizes) -> _Part:
     whole = np.where(paired, sizes[of], np.abs(rows)).sum(axis=0)
     if not (np.all(np.isfinite(sizes)) and np.all(np.isfinite(others))):
         whole = np.full_like(whole, np.nan)
-    return _Part(np.where(paired, apart[of], rows), others, partner, whole)
+    difference = np.where(paired, apart[of], rows)
+    return _Part(difference, others, partner, whole, domain, _sets(rows, domain))
+
+
+def _sets(rows, domain) -> np.ndarray:
+    """The sets of convex pieces that are to be tried, as rows of ones and zeros."""
+    if domain is None:
+        return subsets(len(rows))
+    off = 64.0 * rows.shape[1] * ULP * length(rows, -1)
+    always, never = (domains.support(sign * rows, domain) < -off for sign in (-1.0, 1.0))
+    free = ~(always | never)
+    sets = np.tile(always.astype(np.float64), (2 ** int(free.sum()), 1))
+    sets[:, free] = subsets(int(free.sum()))
+    return sets

@@ -15,6 +15,9 @@ half as long. Of X = p p' the entries are
            D (F - z) + E F + s D E = 0, which is G (G - z') = 0 on the scale of the answer,
     1      that of 1, and the sum of the squares of x+ and x-.
 
+Over a domain x+ is x, of any sign, and x- is 0; the last of x is a multiple of the 1 in p, and the
+sum of the squares is 1 at most. So v is shorter. (Of a box this knows the ball around it.)
+
 (Products of constraints of f with those of g: derived here. Without D and E the lift is that of
 Raghunathan, Steinhardt, Liang, NeurIPS 2018, arXiv:1811.01057.) The known sign of a coordinate or
 of a pre-activation makes v shorter, and changes nothing else.
@@ -28,8 +31,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ltjax.networks.domains import Domain
 from ltjax.networks.pairs import Pair, length
-from ltjax.supnorm import certificate
+from ltjax.supnorm import certificate, linear
 from ltjax.system.stops import Stop, never
 
 OUTWARD = 1e-12  # relative: more than rounding does to the norm of a matrix
@@ -46,7 +50,8 @@ class Lift(NamedTuple):
     low, high: what entries of X are between, [m, m].
     slopes: where D (F - z), E F and D E of every neuron are, [3, neuron] of rows and of columns;
         and s, [neuron].
-    square: which rows are x+ and x-, bool [m]: the sum of their squares is 1.
+    square: which rows are x+ and x-, bool [m]: the sum of their squares is 1, or less in a domain.
+    least: the least multiplier of that rule, -inf or 0.
     trace: T >= tr X.
     unit: a bound on the supremum.
     """
@@ -61,6 +66,8 @@ class Lift(NamedTuple):
     trace: float
     unit: float
     power: int
+    least: float = -np.inf
+    domain: Domain | None = None
 
 
 class Basis(NamedTuple):
@@ -89,6 +96,7 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
         norm: of several outputs, "l2" or "max".
         stop: as of `known_bound`, which the scales of the layers are.
     """
+    domain = pair.domain
     weights = [np.asarray(w, np.float64) for w in pair.weights]
     errors = [np.asarray(e, np.float64) for e in pair.errors]
     errors[0] = np.broadcast_to(errors[0], (2, *weights[0].shape))
@@ -97,7 +105,10 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
         outputs = len(weights[-1])
         weights.append(np.eye(outputs))
         errors.append(np.zeros((1, outputs, outputs)))
-    below = (Pair(tuple(weights[:n]), tuple(errors[:n])) for n in range(1, len(weights)))
+    below = (
+        Pair(tuple(weights[:n]), tuple(errors[:n]), domain=pair.domain)
+        for n in range(1, len(weights))
+    )
     layers = [
         (w, e, _scale(known_bound(pair, stop), unit))
         for w, e, pair in zip(weights[:-1], errors[:-1], below, strict=True)
@@ -106,10 +117,15 @@ def lift(pair: Pair, unit: float, norm: str = "l2", stop: Stop = never) -> Lift:
     square = np.zeros(top.shape[1], bool)
     square[1 : 1 + 2 * weights[0].shape[1]] = True
     low, high = _entries(layers, square)
+    if domain is not None:
+        x = np.flatnonzero(square)[: weights[0].shape[1]]
+        low[x], low[:, x] = -np.inf, -np.inf
     asked, power = _objectives(top / unit, norm)
     slopes = _slopes(layers)
     of_v = _map(layers, weights[0].shape[1])
-    return Lift(tuple(layers), of_v, asked, low, high, slopes, square, _trace(layers), unit, power)
+    least = -np.inf if domain is None else 0.0
+    rules = low, high, slopes, square, _trace(layers)
+    return Lift(tuple(layers), of_v, asked, *rules, unit, power, least, domain)
 
 
 def large_enough(unit):
@@ -134,7 +150,12 @@ def known_bound(pair: Pair, stop: Stop = never) -> float:
     if not any(np.any(e) for e in pair.errors):
         return 0.0
     alone = pair._replace(errors=tuple(e[None] for e in pair.errors))
-    return float(certificate.upper(alone, stop)[0])
+    bound = float(certificate.upper(alone, stop)[0])
+    if pair.domain is None or stop():
+        return bound
+    one_sided = pair._replace(errors=tuple(e[:1] for e in pair.errors))
+    whole = linear.whole(pair.domain, pair.weights[0].shape[1] - 1)
+    return float(np.fmin(bound, linear.bounds(one_sided, whole).bound[0]))
 
 
 def _top(layers, weights, errors):
@@ -228,9 +249,11 @@ def _trace(layers):
 
 
 def open_signs(asked: Lift) -> np.ndarray:
-    """The signs of the root: all open."""
-    hidden = sum(len(w) for w, *_ in asked.layers)
-    return np.zeros(asked.square.sum() // 2 + 2 * hidden, np.int8)
+    """The signs of the root: all open, but for x over a domain, where nothing is negative."""
+    hidden, d = sum(len(w) for w, *_ in asked.layers), asked.square.sum() // 2
+    signs = np.zeros(d + 2 * hidden, np.int8)
+    signs[:d] = asked.domain is not None
+    return signs
 
 
 def basis(asked: Lift, signs) -> Basis:
@@ -247,9 +270,11 @@ def basis(asked: Lift, signs) -> Basis:
         try:
             _, sizes, turned = np.linalg.svd(zero / length(zero, 1)[:, None])
         except np.linalg.LinAlgError:  # did not converge: what holds of the root holds of any node
-            return basis(asked, np.zeros_like(signs))
+            return basis(asked, open_signs(asked))
         kept = turned[len(zero) :].T
-    columns = np.zeros_like(asked.of_v)
+    # Without x- and the constant there are as many columns less.
+    fixed = 0 if asked.domain is None else asked.square.sum() // 2 + 1
+    columns = np.zeros((len(asked.of_v), asked.of_v.shape[1] - fixed))
     of_v = short(asked, signs, asked.of_v)
     columns[:, : kept.shape[1]] = np.linalg.qr(of_v @ kept)[0]
     # SVD and QR are those of matrices m N epsilon off, and ||v||^2 <= T as v is a part of p. What
@@ -276,11 +301,14 @@ def _vanishing(asked, signs):
     """Combinations of v that are 0 where the signs are known, as rows.
 
     Of x+ and x-, of F and F - z, of G and G - z' one is 0. Where it is known for F, the row of G is
-    taken less that of F, which is short, and accurate only as made here from D or E.
+    taken less that of F, which is short, and accurate only as made here from D or E. A constant is
+    as many times the 1 in p as it is large.
     """
     of_v, d = asked.of_v, asked.square.sum() // 2
     plus, minus = np.flatnonzero(asked.square).reshape(2, d)
     found, at = [of_v[minus[signs[:d] > 0]], of_v[plus[signs[:d] < 0]]], d
+    if asked.domain is not None:
+        found.append(of_v[plus[-1:]] - asked.domain.constant * of_v[:1])
     for (_, _, s), of_layer in zip(asked.layers, rows(asked.layers), strict=True):
         f, f_off, g, g_off, change, rest = of_v[of_layer]
         of_f, of_g = signs[at : at + 2 * len(f)].reshape(2, -1, 1)

@@ -23,7 +23,11 @@ def circle_bounds(pair: Pair) -> tuple[float, float]:
     what that of f is, as relu of z + dz less relu of z moves no more than z, and by 3 k: in all by
     (l^2 + 4 l) k b, l the number of layers. As much again does `difference` at the best point, and
     its angle; a maximum within an arc is missed by the square of that.
+
+    Of a pair with a domain, of which the circle is no edge, nothing is said: 0 and inf.
     """
+    if pair.domain is not None:
+        return 0.0, math.inf
     if not any(np.any(e) for e in pair.errors):
         return 0.0, 0.0
     depth, size = len(pair.weights), max(max(w.shape) for w in pair.weights)

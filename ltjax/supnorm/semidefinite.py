@@ -7,7 +7,8 @@ objective C: cut down to an M that is normal to the rules,
 
     <C, X>  <=  M_11 + max_j M_jj  +  T max(0, lambda_max(Q'(C - M)Q)),       T >= tr X,
 
-j among the rows of x, and columns of Q a basis of the range. So steps only look for M, in whatever
+j among the rows of x (or 0 in place of the maximum, if that is less and the sum of the squares of x
+may be less than 1), and columns of Q a basis of the range. So steps only look for M, in whatever
 precision; `certify` bounds in float64, on the host, with all rounding added.
 """
 
@@ -48,7 +49,7 @@ def advance(problem, state, rules, falling, steps, tell):
     Args:
         problem: C, [m, m], and Q, [m, N].
         state: Z, [m, m]: any matrix; zeros, or where the steps of a like problem ended. And tau.
-        rules: low, high, slopes and square, as in `Lift`.
+        rules: low, high, slopes, square and least, as in `Lift`.
         falling: by what each step multiplies tau.
         steps: how many.
         tell: whether M and X are wanted; they are zeros otherwise.
@@ -83,7 +84,7 @@ def advance(problem, state, rules, falling, steps, tell):
 _advance_some = jax.jit(
     jax.vmap(
         advance,
-        in_axes=(0, (0, None), (None, None, (None, 0), None), None, None, None),
+        in_axes=(0, (0, None), (None, None, (None, 0), None, None), None, None, None),
         out_axes=((0, None), 0, 0),
     )
 )
@@ -122,7 +123,7 @@ def _semidefinite(columns, z):
     return root @ root.T
 
 
-def _admissible(y, low, high, slopes, square):
+def _admissible(y, low, high, slopes, square, least):
     """The nearest symmetric matrix that obeys the rules on entries."""
     (i, j), scales = slopes
     bound = _on_slopes(*y[i, j], scales)
@@ -131,7 +132,7 @@ def _admissible(y, low, high, slopes, square):
     falling = -jnp.sort(jnp.where(square, -diagonal, jnp.inf))
     total = jnp.cumsum(jnp.where(falling > -jnp.inf, falling, 0.0))
     shifts = (total - 1.0) / jnp.arange(1, len(falling) + 1, dtype=y.dtype)
-    shift = shifts[jnp.sum(falling > shifts) - 1]
+    shift = jnp.maximum(shifts[jnp.sum(falling > shifts) - 1], least)
     share = jnp.maximum(diagonal - shift, 0.0)
     return x + jnp.diag(jnp.where(square, share - jnp.diagonal(x), 0.0))
 
@@ -180,7 +181,7 @@ def certify(asked: Lift, which: int, node: Basis, multipliers) -> float:
     except np.linalg.LinAlgError:  # did not converge: what is known without
         return asked.unit
     slack = node.error * (np.linalg.norm(m) + np.linalg.norm(objective))
-    share = m[0, 0] + of_squares.max() + asked.trace * (max(top, 0.0) + slack)
+    share = m[0, 0] + of_squares.max(initial=asked.least) + asked.trace * (max(top, 0.0) + slack)
     share = max(share, 0.0) ** (1.0 / asked.power)
     return min(asked.unit, float(asked.unit * share * (1.0 + OUTWARD)))
 
@@ -224,7 +225,7 @@ def improve(
     problem = objective.astype(kind), np.stack([n.columns for n in nodes]).astype(kind)
     low, high, (places, _), square = asked[0].low, asked[0].high, asked[0].slopes, asked[0].square
     scales = np.stack([a.slopes[1] for a in asked]).astype(kind)
-    rules = low.astype(kind), high.astype(kind), (places, scales), square
+    rules = low.astype(kind), high.astype(kind), (places, scales), square, kind(asked[0].least)
     schedule = tuple(map(kind, (*tau, steps)))
     with devices.own_settings(), jax.enable_x64(True), jax.default_matmul_precision("highest"):
         found = _advance_all(problem, np.stack(starts).astype(kind), rules, schedule, stop)
@@ -243,7 +244,7 @@ def _farthest(asked, which, node, multipliers, drift, moments):
     """The bound; where a node seems empty, with multipliers ahead of the steps.
 
     Steps between sets without a common matrix go on along one line for ever, and so do multipliers;
-    the sum of the squares of x stays below 1.
+    the sum of the squares of x stays below 1. (In a domain it may anyway.)
     """
     empty = np.trace(moments[np.ix_(asked.square, asked.square)]) < EMPTY
     ahead = AHEAD if empty else (0.0,)
@@ -282,4 +283,4 @@ def upper(pair: Pair, norm: str = "l2", steps: int = STEPS, batch: int = BATCH) 
 
 def _one(pair, k):
     own = tuple(w if w.ndim == 2 else w[k] for w in map(np.asarray, pair.weights))
-    return Pair(own, tuple(e[k] for e in pair.errors), pair.last)
+    return Pair(own, tuple(e[k] for e in pair.errors), *pair[2:])

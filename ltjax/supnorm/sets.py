@@ -72,7 +72,7 @@ def pieces(pair: Pair, xp) -> Pieces:
 def applies(pair: Pair) -> bool:
     """Whether the device tries all sets: one hidden layer, not large, and one linear output."""
     outputs, hidden = pair.weights[-1].shape
-    one = len(pair.weights) == 2 and pair.last == "linear" and outputs == 1
+    one = len(pair.weights) == 2 and pair.last == "linear" and outputs == 1 and pair.domain is None
     return one and hidden <= MOST and 2 * pair.weights[0].shape[1] << hidden <= HELD
 
 

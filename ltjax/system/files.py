@@ -3,7 +3,6 @@
 import fcntl
 import io
 import os
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from io import FileIO
@@ -17,12 +16,12 @@ from ltjax.system import streams
 
 FilePath = str | os.PathLike[str]
 PICTURES = (".pdf", ".svg", ".png")
-NUMBER = re.compile(r"0*([0-9]+)")  # in the name of a layer
 UNNAMED = (
     ". So numpy writes bfloat16 and other types of ml_dtypes, whose names are lost in the file: "
     "save as float32, which holds each of their numbers"
 )
 LONGEST_NAME = 60  # of an array, in a message
+MOST_BYTES = 2**31  # of a file that is read, packed or not
 OPENING = b'{"kind":"header","format":"'  # of every record, whatever its version
 
 
@@ -70,6 +69,10 @@ def read_bytes(path: FilePath, name: str) -> bytes:
     path = Path(path)
     try:
         check_regular(path)
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise InputError(
+                f"{name} must be at most {MOST_BYTES:,} bytes, got {size:,} in {path}."
+            )
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{name} cannot be read from {path}: {error.strerror}.") from None
@@ -97,6 +100,10 @@ def parse_arrays(data: bytes, path: FilePath, name: str) -> dict[str, np.ndarray
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             names = [member.removesuffix(".npy") for member in members.namelist()]
+            if (size := sum(member.file_size for member in members.infolist())) > MOST_BYTES:
+                raise InputError(
+                    f"{name} must be at most {MOST_BYTES:,} bytes unpacked, got {size:,} in {path}."
+                )
             arrays = {
                 one: _plain(members.read(member), name, one)
                 for one, member in zip(names, members.infolist(), strict=True)
@@ -123,18 +130,11 @@ def _plain(data: bytes, name: str, member: str) -> np.ndarray:
         raise InputError(f"{name} must be real numbers, got {found}{UNNAMED}.") from None
 
 
-def read_network(path: FilePath, name: str) -> list[np.ndarray]:
-    """Weight matrices [out, in] of a bias-free network, layer by layer, from a .npz file.
-
-    Returns:
-        float64, in the file's order; each takes as many inputs as the one before has outputs, and
-        no number in the name of a layer falls from one to the next.
-    """
-    arrays = read_arrays(path, name)
-    if not arrays:
-        raise InputError(f"{name} must hold a weight matrix a layer, got no arrays in {path}.")
-    _check_order(list(arrays), name)
-    return as_network(arrays, name)
+def write_network(path: FilePath, layers: Sequence[np.ndarray]) -> None:
+    """Weight matrices [n_out, n_in] as a .npz file."""
+    data = io.BytesIO()
+    np.savez(data, *layers)
+    write_atomic(path, data.getvalue())
 
 
 def as_network(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
@@ -150,28 +150,9 @@ def as_network(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
 
 
 def given(layers: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
-    """A network in memory as `read_network` gives one: float64, with not one number rounded."""
+    """Matrices in memory as `as_network` takes them: float64, with not one number rounded."""
     arrays = {f"layer {i}": np.asarray(layer) for i, layer in enumerate(layers, 1)}
     return as_network(arrays, name)
-
-
-def _check_order(layers: Sequence[str], name: str) -> None:
-    """`InputError` where names that differ in numbers alone do not rise, as when sorted as text."""
-    before: dict[str, str] = {}
-    for layer in layers:
-        alike = NUMBER.sub("\0", layer)
-        if alike in before and _numbers(before[alike]) >= _numbers(layer):
-            raise InputError(
-                f"{name} must hold its layers from the first to the last, got "
-                f"{shown(before[alike])} before {shown(layer)}: save them in order, or under names "
-                f"whose numbers rise."
-            )
-        before[alike] = layer
-
-
-def _numbers(layer: str) -> list[tuple[int, str]]:
-    """The numbers in a name, of any length, as they compare."""
-    return [(len(digits), digits) for digits in NUMBER.findall(layer)]
 
 
 def _matrix(values: np.ndarray, name: str, layer: str) -> np.ndarray:
@@ -185,11 +166,7 @@ def _matrix(values: np.ndarray, name: str, layer: str) -> np.ndarray:
     if values.ndim != 2 or not values.size:
         shape = list(values.shape)
         raise InputError(f"{name} must hold matrices [out, in], got shape {shape} in {layer}.")
-    values = as_float64(values, name, layer)
-    if not np.all(np.isfinite(values)):
-        found = values[~np.isfinite(values)][0]
-        raise InputError(f"{name} must be finite, got {found} in {layer}.")
-    return values
+    return as_finite(values, name, layer)
 
 
 def check_real(values: np.ndarray, name: str, where: str) -> None:
@@ -216,7 +193,7 @@ def as_float64(values: np.ndarray, name: str, where: str) -> np.ndarray:
         name, where: what they are for and where they stand, in words.
     """
     check_real(values, name, where)
-    with np.errstate(over="ignore"):  # of longer floats, to infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # longer floats to infinity; NaN of a kind
         converted = values.astype(np.float64, order="C")
     lost = _differs(values, converted)
     if np.any(lost):
@@ -225,6 +202,15 @@ def as_float64(values: np.ndarray, name: str, where: str) -> np.ndarray:
             f"{values.dtype} in {where}: round them yourself."
         )
     return np.asarray(converted + 0.0)  # -0.0 is the same number
+
+
+def as_finite(values: np.ndarray, name: str, where: str) -> np.ndarray:
+    """`as_float64` of numbers among which there is neither NaN nor infinity, or `InputError`."""
+    values = as_float64(values, name, where)
+    if not np.all(np.isfinite(values)):
+        found = values[~np.isfinite(values)][0]
+        raise InputError(f"{name} must be finite, got {found} in {where}.")
+    return values
 
 
 def _differs(values: np.ndarray, converted: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ numpy and Python write it, and no other bytes are read.
             lowest first; layers follow each other, slots go by side, output, input
 
 Format 2 is for pooled: a layer is one block, so that a rank is the neuron itself, and none is there
-twice.
+twice. Format 3 is for rule subset: for each output and input, a bit for every neuron of the block.
 
 Weights are those of trial 0 of the seed, by the addresses of `ltjax.weights.draws`.
 """
@@ -37,17 +37,22 @@ from ltjax.system.files import FilePath
 from ltjax.validate import MAX_WIDTH, check_seed
 
 TRIAL = 0  # of the seed: the random network that every ticket is cut from
+CONSTRUCTIONS = ("blocks", "separate", "pooled")
+RULES = ("nearest", "subset")
 FORMATS = {
-    "blocks": "ltjax-ticket/1",
-    "separate": "ltjax-ticket/1",
-    "pooled": "ltjax-ticket/2",
-}  # by construction
+    ("blocks", "nearest"): "ltjax-ticket/1",
+    ("separate", "nearest"): "ltjax-ticket/1",
+    ("pooled", "nearest"): "ltjax-ticket/2",
+    ("blocks", "subset"): "ltjax-ticket/3",
+}
+MOST_SUBSET = 64  # neurons of a block by rule subset: sums of their products are exact in int64
 LEAST_SCALE, MOST_SCALE = 1e-300, 1e300  # with which an error keeps the precision of float64
 FIELDS = {
     "seed": int,
     "sizes": tuple,
     "last": str,
     "construction": str,
+    "rule": str,
     "scales": tuple,
     "blocks": tuple,
     "target": str,
@@ -70,10 +75,13 @@ class Ticket:
     sizes: d, n_1, ..., outputs; l + 1 numbers.
     last: linear or relu, what the last layer ends with.
     construction: blocks, separate or pooled; `networks.pruned` says what they are.
+    rule: nearest, which keeps one neuron for each slot, or subset, which keeps any neurons of the
+        block of a weight, in construction blocks.
     scales: what each layer of the target was divided by.
     blocks: block size m of each layer; of a pool, the neurons in all.
-    ranks: of each layer, the kept neuron's place in its block, [side, n_out, n_in]; -1 for none. In
-        a pool no two are the same.
+    ranks: of each layer, the kept neurons' places in their block, [name, n_out, n_in]; -1 for none.
+        By rule nearest each side names one, and in a pool no two are the same; by rule subset there
+        are m names, of which r names rank r or none.
     target: `digest` of the target as given.
     epsilon: error allowed, in the units of the target as given.
     """
@@ -82,6 +90,7 @@ class Ticket:
     sizes: tuple[int, ...]
     last: str
     construction: str
+    rule: str = "nearest"
     scales: tuple[float, ...]
     blocks: tuple[int, ...]
     ranks: tuple[np.ndarray, ...]
@@ -90,8 +99,9 @@ class Ticket:
 
     def __post_init__(self):
         _check_fields({f.name: getattr(self, f.name) for f in fields(self) if f.name != "ranks"})
-        if [ranks.shape for ranks in self.ranks] != slots(self.sizes):
-            raise InputError(f"ranks must be of the shapes {slots(self.sizes)}.")
+        shapes = _shapes(self.rule, self.sizes, self.blocks)
+        if [ranks.shape for ranks in self.ranks] != shapes:
+            raise InputError(f"ranks must be of the shapes {shapes}.")
         if any(ranks.dtype.kind != "i" for ranks in self.ranks):
             raise InputError("ranks must be integers.")
         for name, values in (("scales", self.scales), ("epsilon", [self.epsilon])):
@@ -109,6 +119,8 @@ class Ticket:
                 raise InputError(f"blocks must make 1 to {MAX_WIDTH} neurons a layer, got {width}.")
             if ranks.min() < -1 or ranks.max() >= m:
                 raise InputError(f"ranks must lie below the block size {m}, got {ranks.max()}.")
+            if self.rule == "subset" and np.any((ranks >= 0) & (ranks != _by_name(m))):
+                raise InputError("ranks must be r or -1 at the name r by rule subset.")
             if self.construction == "pooled" and (twice := _first_twice(ranks[ranks >= 0])) >= 0:
                 raise InputError(
                     f"ranks must name a neuron of a pool once, got neuron {twice} in two slots."
@@ -139,6 +151,17 @@ class Ticket:
         ]
 
 
+def _shapes(rule: str, sizes: Sequence[int], blocks: Sequence[int]) -> list[tuple[int, int, int]]:
+    """[name, n_out, n_in] of every layer's ranks."""
+    parts = zip(slots(sizes), blocks, strict=True)
+    return [(m if rule == "subset" else sides, n_out, n_in) for (sides, n_out, n_in), m in parts]
+
+
+def _by_name(m: int) -> np.ndarray:
+    """The rank that each name has by rule subset, [m, 1, 1]."""
+    return np.arange(m)[:, None, None]
+
+
 def _first_twice(numbers: np.ndarray) -> int:
     """The least of the numbers that is there more than once; -1 where none is."""
     values, counts = np.unique(numbers, return_counts=True)
@@ -163,19 +186,27 @@ def _check_fields(names: dict[str, Any]) -> None:
             _check_type(name, kind, value)
     check_seed(names["seed"])
     Network(sizes=names["sizes"], last=names["last"])
-    check_construction(names["construction"])
+    check_construction(names["construction"], names["rule"])
     layers = len(names["sizes"]) - 1
     if not len(names["scales"]) == len(names["blocks"]) == layers:
         raise InputError(f"scales and blocks must be {layers} numbers each.")
     for m in names["blocks"]:
         if not 0 < m <= MAX_WIDTH:
             raise InputError(f"blocks must be 1 to {MAX_WIDTH} neurons, got {reprlib.repr(m)}.")
+        if names["rule"] == "subset" and m > MOST_SUBSET:
+            raise InputError(f"blocks must be 1 to {MOST_SUBSET} neurons by rule subset, got {m}.")
 
 
-def check_construction(construction: str) -> None:
-    if construction not in FORMATS:
-        found = reprlib.repr(construction)
-        raise InputError(f"construction must be one of {', '.join(FORMATS)}, got {found}.")
+def check_construction(construction: str, rule: str = "nearest") -> None:
+    for name, value, known in (
+        ("construction", construction, CONSTRUCTIONS),
+        ("rule", rule, RULES),
+    ):
+        if value not in known:
+            found = reprlib.repr(value)
+            raise InputError(f"{name} must be one of {', '.join(known)}, got {found}.")
+    if (construction, rule) not in FORMATS:
+        raise InputError(f"construction must be blocks by rule {rule}, got {construction}.")
 
 
 def _check_type(name: str, kind: type, value: Any) -> None:
@@ -247,7 +278,8 @@ def from_bytes(data: bytes, path: FilePath) -> Ticket:
             raise ValueError
         seal = names.pop("digest")
     except Exception:  # whatever a foreign file may hold
-        known = " or ".join(sorted(set(FORMATS.values())))
+        *others, last = sorted(set(FORMATS.values()))
+        known = f"{', '.join(others)} or {last}"
         raise InputError(f"ticket must be a file of format {known}, got {path}.") from None
     if seal != _seal(names, kept):
         raise InputError(f"ticket was edited or damaged, its digest does not fit: {path}.")
@@ -266,14 +298,33 @@ def from_bytes(data: bytes, path: FilePath) -> Ticket:
 
 def _parts(ticket: Ticket) -> tuple[bytes, bytes]:
     """The two arrays of bytes."""
-    bits = [
-        (ranks.ravel()[:, None] + 1 >> np.arange(m.bit_length())) & 1
-        for ranks, m in zip(ticket.ranks, ticket.blocks, strict=True)
-    ]
-    kept = np.packbits(np.concatenate([b.ravel() for b in bits]).astype(np.uint8)).tobytes()
-    names = {f.name: getattr(ticket, f.name) for f in fields(ticket) if f.name != "ranks"}
-    sealed = {"format": FORMATS[ticket.construction], **names, "digest": _seal(names, kept)}
+    parts = zip(ticket.ranks, ticket.blocks, strict=True)
+    bits = np.concatenate([_bits(ticket.rule, *part).ravel() for part in parts])
+    kept = np.packbits(bits.astype(np.uint8)).tobytes()
+    unsaid = {"ranks"} | ({"rule"} if ticket.rule == "nearest" else set())
+    names = {f.name: getattr(ticket, f.name) for f in fields(ticket) if f.name not in unsaid}
+    version = FORMATS[ticket.construction, ticket.rule]
+    sealed = {"format": version, **names, "digest": _seal(names, kept)}
     return json.dumps(sealed, separators=(",", ":")).encode(), kept
+
+
+def seal(ticket: Ticket) -> str:
+    """The digest that the file of a ticket ends its header with."""
+    return json.loads(_parts(ticket)[0])["digest"]
+
+
+def _bits(rule: str, ranks: np.ndarray, m: int) -> np.ndarray:
+    """The ranks of a layer as bits, in the order of the file."""
+    if rule == "subset":
+        return np.moveaxis(ranks >= 0, 0, -1)
+    return (ranks[..., None] + 1 >> np.arange(m.bit_length())) & 1
+
+
+def _ranks(rule: str, bits: np.ndarray, shape: tuple[int, int, int], m: int) -> np.ndarray:
+    """The inverse of `_bits`."""
+    if rule == "subset":
+        return np.where(np.moveaxis(bits.reshape(*shape[1:], m), -1, 0), _by_name(m), -1)
+    return bits.reshape(*shape, -1) @ (1 << np.arange(m.bit_length())) - 1
 
 
 def _seal(names: dict, kept: bytes) -> str:
@@ -283,14 +334,14 @@ def _seal(names: dict, kept: bytes) -> str:
 def _ticket(names: dict, kept: bytes) -> Ticket:
     """The inverse of `_parts`; any exception where header and positions make no ticket."""
     names = {name: tuple(v) if isinstance(v, list) else v for name, v in names.items()}
+    names = {"rule": "nearest"} | names
     _check_fields(names)
-    shapes, sizes = slots(names["sizes"]), [m.bit_length() for m in names["blocks"]]
+    rule, blocks = names["rule"], names["blocks"]
+    shapes = _shapes(rule, names["sizes"], blocks)
+    sizes = [1 if rule == "subset" else m.bit_length() for m in blocks]
     ends = np.cumsum([b * math.prod(shape) for b, shape in zip(sizes, shapes, strict=True)])
     if len(kept) != -(-ends[-1] // 8):
         raise InputError(f"positions must be {-(-ends[-1] // 8)} bytes, got {len(kept)}.")
-    bits = np.split(np.unpackbits(np.frombuffer(kept, np.uint8)), ends)
-    ranks = tuple(
-        one.reshape(*shape, size) @ (1 << np.arange(size)) - 1
-        for one, shape, size in zip(bits, shapes, sizes, strict=False)
-    )
-    return Ticket(**names, ranks=ranks)
+    *bits, _ = np.split(np.unpackbits(np.frombuffer(kept, np.uint8)), ends)
+    parts = zip(bits, shapes, blocks, strict=True)
+    return Ticket(**names, ranks=tuple(_ranks(rule, *part) for part in parts))

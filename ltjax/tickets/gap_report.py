@@ -4,15 +4,18 @@ import math
 from fractions import Fraction
 
 from ltjax import decimals
+from ltjax.networks import domains
+from ltjax.networks.domains import Region
 from ltjax.supnorm.brackets import Apart
 
 
-def report(start: Apart, found: Apart, gap: float) -> str:
+def report(start: Apart, found: Apart, gap: float, region: Region) -> str:
     """The last bracket, what was asked of it, and what was known before the search, as text."""
     lower, upper = decimals.bracket(found.lower, found.upper)
     finite = found.lower > 0.0 and found.upper < math.inf
     ratio = Fraction(found.upper) / Fraction(found.lower) if finite else found.ratio
     rows = {
+        "inputs": domains.words(region),
         "lower bound": lower,
         "upper bound": upper,
         "upper / lower": decimals.above(ratio),

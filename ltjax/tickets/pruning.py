@@ -13,11 +13,18 @@ from ltjax.networks import hypotheses
 from ltjax.networks.pruned import block_counts, slots
 from ltjax.system import files
 from ltjax.system.stops import Stop, never
-from ltjax.tickets.archive import TRIAL, Ticket, check_construction, digest, scale_of
+from ltjax.tickets.archive import (
+    MOST_SUBSET,
+    TRIAL,
+    Ticket,
+    check_construction,
+    digest,
+    scale_of,
+)
 from ltjax.tickets.scales import Layers, check_divided, rescale
 from ltjax.tickets.verifying import bracket
 from ltjax.validate import MAX_WIDTH
-from ltjax.weights import draws
+from ltjax.weights import draws, redraw
 
 DEFAULT_MAX_WIDTH = 2**24
 HALVINGS = 12
@@ -36,31 +43,44 @@ def prune(
     delta: float = 0.05,
     seed: int = 0,
     construction: str | None = None,
+    rule: str = "nearest",
     max_width: int = DEFAULT_MAX_WIDTH,
     rescaling: bool = True,
     narrow: bool = False,
     stop: Stop = never,
 ) -> Ticket:
-    """The ticket of a target in the random network of a seed, wide enough for success 1 - delta.
+    """The ticket of a target in the random network of a seed.
+
+    By rule nearest it is wide enough for success 1 - delta. By rule subset, for which no width is
+    proved, it has the least block size that is certified, by bisection.
 
     Args:
-        layers: weight matrices [n_out, n_in], as `files.read_network` returns them.
+        layers: weight matrices [n_out, n_in], as `reading.read_matrices` returns them.
         last: linear or relu.
         epsilon: error allowed over the unit ball, in the units of the target.
         construction: blocks, separate or pooled; by default pooled or blocks, whichever takes fewer
-            hidden neurons in all.
+            hidden neurons in all, and blocks by rule subset.
+        rule: nearest, for the nearest product of every slot; or subset, for the nearest sum of
+            several products.
         max_width: hidden neurons that a random layer may have.
         rescaling: whether a target outside the theorem's hypotheses may be divided.
         narrow: whether to halve the random network, which contains the narrower ones, as often as
             the ticket is still certified; up to HALVINGS times.
         stop: asked before each of these is tried; once true, the narrowest certified so far is the
             ticket.
+
+    Raises:
+        InputError: of arguments that are none, and by rule subset of an epsilon that no block size
+            is certified for.
     """
     layers = files.given(layers, "target")
     sizes = (layers[0].shape[1], *map(len, layers))
     config = Network(sizes=sizes, last=last)
-    if construction is not None:
-        check_construction(construction)
+    if construction is None and rule != "nearest":
+        construction = "blocks"
+    check_construction(construction or "blocks", rule)
+    if narrow and rule == "subset":
+        raise InputError("narrow must be left out by rule subset, whose block size is the least.")
     _check(seed, epsilon, delta, max_width)
     if not rescaling:
         hypotheses.check_network(layers, config.shapes)
@@ -75,25 +95,39 @@ def prune(
         )
     if construction is None:
         construction = _narrower(scaled, epsilon / scale, delta)
-    widths = lambda epsilon: layer_widths(construction, scaled, epsilon / scale, delta)
-    _check_width(widths, epsilon, max_width)
-    # Block sizes of each halving, from the narrowest network to the whole one.
-    halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
-    blocks = block_sizes(construction, scaled, epsilon / scale, delta)
-    nested = np.maximum(np.array(blocks) >> halvings, 1)
-    search = _search(scaled, nested, seed, construction)
+    # Block sizes, [network, layer], from the narrowest network to the whole one.
+    if rule == "subset":
+        most = min(MOST_SUBSET, max_width // max(sizes[:-1]))
+        if most < 1:
+            raise InputError(
+                f"max-width must be at least {max(sizes[:-1])}, a neuron for each input, got "
+                f"{max_width}."
+            )
+        nested = np.repeat(np.arange(1, most + 1)[:, None], len(layers), axis=1)
+        search = _search_subsets(scaled, nested, seed)
+    else:
+        widths = lambda epsilon: layer_widths(construction, scaled, epsilon / scale, delta)
+        _check_width(widths, epsilon, max_width)
+        halvings = np.arange(HALVINGS * narrow, -1, -1)[:, None]
+        blocks = block_sizes(construction, scaled, epsilon / scale, delta)
+        nested = np.maximum(np.array(blocks) >> halvings, 1)
+        search = _search(scaled, nested, seed, construction)
     ticket = partial(
         Ticket,
         seed=seed,
         sizes=sizes,
         last=last,
         construction=construction,
+        rule=rule,
         scales=scales,
         target=digest(layers, last),
         epsilon=float(epsilon),
     )
     made = lambda n: ticket(blocks=tuple(nested[n].tolist()), ranks=search(n))
-    return _first_certified(made, len(nested), layers, stop)
+    found = _first_certified(made, len(nested), layers, stop)
+    if rule == "subset" and found.blocks[0] == len(nested) and not stop():
+        _check_certified(found, layers, stop)  # any other was certified when it was found
+    return found
 
 
 def _check(seed: int, epsilon: float, delta: float, max_width: int) -> None:
@@ -118,6 +152,18 @@ def _first_certified(
         else:
             low = middle + 1
     return best or made(high)
+
+
+def _check_certified(ticket: Ticket, layers: Layers, stop: Stop) -> None:
+    """`InputError` of a ticket of the widest network that there is, unless it is certified."""
+    upper = bracket(ticket, layers, lower=False, stop=stop)[1]
+    if not (upper <= ticket.epsilon or stop()):
+        other = "rule nearest" if ticket.blocks[0] == MOST_SUBSET else "a larger max-width"
+        raise InputError(
+            f"epsilon must be at least {decimals.above(upper)}, which subset sums of blocks of "
+            f"{ticket.blocks[0]} neurons are certified for, got {decimals.exact(ticket.epsilon)}; "
+            f"another seed or {other} may do."
+        )
 
 
 def block_sizes(construction: str, layers: Layers, epsilon: float, delta: float) -> tuple[int, ...]:
@@ -214,6 +260,51 @@ def _search(
         return tuple(kept)
 
     return ranks
+
+
+def _search_subsets(
+    scaled: Layers, nested: np.ndarray, seed: int
+) -> Callable[[int], tuple[np.ndarray, ...]]:
+    """`_search` by rule subset: ranks [name, n_out, n_in] a layer.
+
+    Products are those of float64, rounded, and the rest is integers: the same on every processor.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from ltjax.masks import rules
+    from ltjax.system import devices
+
+    shapes = slots((scaled[0].shape[1], *map(len, scaled)))
+    ranks = np.arange(nested[-1].max())
+    products, targets = [], []
+    for i, (layer, (sides, n_out, n_in)) in enumerate(zip(scaled, shapes, strict=True)):
+        neuron = ranks[:, None, None] * n_in + np.arange(n_in)
+        output, hidden = redraw.weights_at(
+            seed, [TRIAL], i, neuron, np.arange(n_out)[:, None], np.arange(n_in)
+        )
+        for sign in (1.0, -1.0)[:sides]:
+            side = np.where(sign * hidden > 0.0, output * hidden, np.inf)
+            products.append(side.astype(np.float32).reshape(len(ranks), -1).T)
+            targets.append(layer.astype(np.float32).ravel())
+    # Slots of all layers side by side: one program serves them, at every block size.
+    with devices.own_settings():
+        fill = jax.jit(jax.vmap(rules.subset, (0, 0)))
+        of_all, target = jnp.asarray(np.concatenate(products)), jnp.asarray(np.concatenate(targets))
+
+    def ranks_of(n: int) -> tuple[np.ndarray, ...]:
+        [m] = set(nested[n].tolist())
+        with devices.own_settings():
+            kept = np.asarray(fill(jnp.where(ranks < m, of_all, jnp.inf), target))
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        found = []
+        for part, shape in zip(np.split(kept[:, :m], ends), shapes, strict=True):
+            # A neuron is of one side, so that the bits of both go together.
+            row = np.any(part.reshape(*shape, m), axis=0)
+            found.append(np.where(row, ranks[:m], -1).transpose(2, 0, 1))
+        return tuple(found)
+
+    return ranks_of
 
 
 def _check_slots(sizes: Sequence[int], networks: int, memory: float) -> None:

@@ -35,6 +35,8 @@ def report(
     """
     shapes = list(zip(pairwise(ticket.sizes), ticket.widths, ticket.blocks, strict=True))
     block = ", one pool" if ticket.construction == "pooled" else ", block size {:,}"
+    subset = ticket.rule == "subset"
+    random = f"seed {ticket.seed}, {ticket.construction}"
     size = sum(layer.size for layer in layers)
     bits = coarsest_grid(ticket, layers, stop)
     lower, upper = decimals.bracket(verdict.lower, verdict.upper)
@@ -47,20 +49,27 @@ def report(
         "scale": f"{ticket.scale:.6g} = {' x '.join(f'{s:.6g}' for s in ticket.scales)}",
         "epsilon / scale": f"{ticket.epsilon / ticket.scale:.6g}",
         "keeping nothing errs by at least": decimals.below(_nothing(ticket, layers, stop)),
-        "random network": f"seed {ticket.seed}, {ticket.construction}",
+        "random network": f"{random}, subset sums" if subset else random,
         **{
             f"layer {i}": f"{n_in} -> {width:,} -> {n_out}{block.format(m)}"
             for i, ((n_in, n_out), width, m) in enumerate(shapes, 1)
         },
         "random weights": f"{sum(width * (a + b) for (a, b), width, _ in shapes):,}",
         "active weights": f"{active_weights(ticket.neurons):,}",
-        "active weights, at most": f"{theory.active_weights_bound(ticket.sizes):,}",
+        "active weights, at most": f"{_most_active(ticket):,}",
         "weights of the target": f"{sum(map(np.count_nonzero, layers)):,}",
         "bytes": f"{len(to_bytes(ticket)):,}",
         "bytes of the target in float32": f"{FLOAT32 * size:,}",
         "bytes of the target on a grid": _grid(bits, size),
     }
     return "\n".join(f"{name}: {value}" for name, value in rows.items())
+
+
+def _most_active(ticket: Ticket) -> int:
+    """Weights that a ticket of these blocks may keep; by rule subset A of every output, and W."""
+    if ticket.rule == "nearest":
+        return theory.active_weights_bound(ticket.sizes)
+    return sum(k * (n_out + 1) for k, n_out in zip(ticket.widths, ticket.sizes[1:], strict=True))
 
 
 def _nothing(ticket: Ticket, layers: Layers, stop: Stop) -> float:

@@ -53,21 +53,25 @@ class Verdict(NamedTuple):
         )
 
 
-def effective(ticket: Ticket) -> list[np.ndarray]:
+def effective(ticket: Ticket, trial: int = TRIAL) -> list[np.ndarray]:
     """The matrices C of g~, [side, n_out, n_in] a layer, from the kept weights alone.
 
     A kept neuron acts on the side of its weight W, whichever slot names it: whatever positions a
-    file holds, these are the matrices of the network that it masks.
+    file holds, these are the matrices of the network that it masks. Products are multiples of
+    2^-48, and added up as integers.
     """
     matrices = []
-    for i, kept in enumerate(ticket.neurons):
-        output, hidden = (x[0] for x in kept_weights(ticket.seed, [TRIAL], kept[None], i))
+    for i, (kept, shape) in enumerate(zip(ticket.neurons, slots(ticket.sizes), strict=True)):
         counted = kept >= 0
         counted[1:] &= kept[1:] != kept[:-1]  # a neuron that both sides name is one neuron
-        there = [(hidden > 0) == (side == 0) for side in range(len(kept))]
-        matrices.append(
-            np.stack([np.sum(output * hidden * (counted & on), axis=0) for on in there])
-        )
+        matrix = np.zeros(shape, np.int64)
+        for named, there in zip(kept, counted, strict=True):
+            one = kept_weights(ticket.seed, [trial], named[None, None], i)
+            output, hidden = (x[0, 0] for x in one)
+            product = np.ldexp(output * hidden, 48).astype(np.int64)
+            for side, positive in enumerate((True, False)[: len(matrix)]):
+                matrix[side] += np.where(there & ((hidden > 0.0) == positive), product, 0)
+        matrices.append(np.ldexp(matrix.astype(np.float64), -48))
     return matrices
 
 
@@ -104,7 +108,7 @@ def _apart(kept: np.ndarray, layer: np.ndarray, weights: np.ndarray, scale: floa
     halves of 27 bits: T. J. Dekker, Numer. Math. 18 (1971), 224-242.
 
     Args:
-        kept: C, of 49 bits or fewer.
+        kept: C, of 49 bits or fewer where it is at most 1.
         weights: W / s, rounded.
     """
     error = kept - weights

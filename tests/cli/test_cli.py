@@ -199,10 +199,11 @@ def test_targets_that_are_none(inputs, capfd, no_trial, command, target, message
     [
         (
             [],
-            "Expected one of {curve, width, show, plot, merge, check, audit, ticket, verify, gap}",
+            "Expected one of {curve, width, show, plot, merge, check, audit, ticket, verify, gap, "
+            "prove}",
         ),
         (["carve"], "carve.*curve, width, show, plot"),
-        (["curve"], "Expected one of {neuron, network, features, imp, popup}"),
+        (["curve"], "Expected one of {neuron, network, features, subset, imp, popup}"),
         (["curve", "neurons"], "neurons.*neuron, network"),
         ([*SMALL, "--nope"], "--nope"),
         ([*SMALL, "--trails", "7"], "--trails.*Perhaps you meant: --trials"),

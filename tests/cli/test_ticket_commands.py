@@ -1,16 +1,20 @@
 """`ltjax ticket` and `ltjax verify`: exit codes, one-line errors, and nothing lost."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ltjax
 from ltjax.cli import program
 from ltjax.networks import targets
-from ltjax.tickets import archive, pruning, verifying
+from ltjax.tickets import archive, cells, proving, pruning, verifying
 from ltjax.tickets.scales import rescale
 
+ROOT = Path(__file__).parents[2]
 SIZES = (3, 4, 2)
 
 
@@ -95,11 +99,68 @@ def test_a_narrow_ticket_is_a_prefix_and_the_least_of_its_halvings(here, capfd):
     assert verifying.bracket(archive.Ticket(**vars(narrow) | halved), layers, False)[1] > 0.5
 
 
+def test_a_ticket_of_subset_sums_is_made_and_verified(here, capfd):
+    make = ["ticket", "net.npz", "--epsilon", "0.2", "--rule", "subset", "--out", "subset.npz"]
+    assert call(*make) == 0
+    made, told = said(capfd)
+    assert told == ""
+    assert made["verdict"] == "HOLDS"
+    assert made["random network"] == "seed 0, blocks, subset sums"
+    ticket, layers = archive.read("subset.npz"), [a for _, a in np.load("net.npz").items()]
+    assert archive.to_bytes(pruning.prune(layers, epsilon=0.2, rule="subset")) == (
+        archive.to_bytes(ticket)
+    )
+    assert made["layer 1"] == f"3 -> {3 * ticket.blocks[0]} -> 4, block size {ticket.blocks[0]}"
+    assert int(made["active weights"]) <= int(made["active weights, at most"])
+    assert call("verify", "subset.npz", "net.npz") == 0
+    again, told = said(capfd)
+    del made["ticket"]
+    assert (again, told) == (made, "")
+    # A first layer that keeps nothing is another network.
+    nothing = np.full_like(ticket.ranks[0], -1)
+    forged = archive.Ticket(**vars(ticket) | {"ranks": (nothing, *ticket.ranks[1:])})
+    Path("forged.npz").write_bytes(archive.to_bytes(forged))
+    assert call("verify", "forged.npz", "net.npz") == 1
+    assert said(capfd)[0]["verdict"] == "REFUTED"
+
+
 def test_a_ticket_of_another_network_is_false(here, capfd):
     assert call(*MAKE) == 0
     said(capfd)
     assert call("verify", "ticket.npz", "other.npz") == 1
     assert "made for another network, not other.npz" in said(capfd)[1]
+
+
+def test_a_ticket_is_of_the_network_whatever_file_holds_it(here, capfd):
+    """The same weights as .npz, .safetensors and .onnx are one target; a last ReLU is another."""
+    onnx, tensors = pytest.importorskip("onnx"), pytest.importorskip("safetensors.numpy")
+    layers = [a for _, a in np.load("net.npz").items()]
+    tensors.save_file({f"{i}.weight": a for i, a in enumerate(layers)}, "net.safetensors")
+    make, version = onnx.helper.make_node, onnx.helper.make_opsetid("", 17)
+    nodes = [
+        make("Gemm", ["x", "w0"], ["h"], transB=1),
+        make("Relu", ["h"], ["r"]),
+        make("Gemm", ["r", "w1"], ["y"], transB=1),
+        make("Relu", ["y"], ["z"]),
+    ]
+    for file, end in (("net.onnx", "y"), ("relu.onnx", "z")):
+        graph = onnx.helper.make_graph(
+            nodes,
+            "graph",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, ["N", 3])],
+            [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.DOUBLE, ["N", 2])],
+            [onnx.numpy_helper.from_array(a, f"w{i}") for i, a in enumerate(layers)],
+        )
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[version]), file)
+    assert call(*[MAKE[0], "net.safetensors", *MAKE[2:]]) == 0
+    for network in ("net.npz", "net.safetensors", "net.onnx"):
+        assert call("verify", "ticket.npz", network) == 0
+    said(capfd)
+    assert call("verify", "ticket.npz", "relu.onnx") == 2
+    assert "last must be relu, as relu.onnx ends, got linear" in said(capfd)[1]
+    assert call("gap", "relu.onnx", "net.npz", "--last", "relu") == 0
+    assert call("gap", "net.onnx", "net.npz", "--last", "relu") == 2
+    assert "last must be linear, as net.onnx ends, got relu" in said(capfd)[1]
 
 
 def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capfd):
@@ -134,6 +195,12 @@ def test_an_edited_ticket_is_refused_and_one_that_hides_it_is_refuted(here, capf
         ([*MAKE, "--max-width", "100"], r"max-width must be at least \d+ for epsilon 0.5"),
         ([*MAKE, "--as-it-is"], "homogeneous: divide the layer and epsilon by"),
         ([*MAKE, "--last", "tanh"], "tanh"),
+        ([*MAKE, "--rule", "subset", "--narrow"], "narrow must be left out by rule subset"),
+        (
+            [*MAKE, "--rule", "subset", "--construction", "separate"],
+            "construction must be blocks by rule subset, got separate",
+        ),
+        ([*MAKE, "--rule", "subset", "--max-width", "9"], r"epsilon must be at least .*, got 0\.5"),
         (["verify", "ticket.npz"], "verify"),
         (["verify", "missing.npz", "net.npz"], "missing.npz"),
         (["verify", "net.npz", "net.npz"], "net.npz"),
@@ -160,3 +227,78 @@ def test_bad_input_is_one_line(here, capfd, argv, message):
     assert told.count("\n") == 1
     assert re.search(message, told), told
     assert sorted(here.iterdir()) == before
+
+
+def test_a_proof_is_written_once_the_checker_has_accepted_it(here, capfd):
+    assert call(*MAKE, "--proof", "ticket.proof") == 0
+    made, told = said(capfd)
+    assert (made["proof"], told) == ("ticket.proof", "")
+    assert made["proved"].endswith("HOLDS at epsilon 0.5.")
+    assert call("gap", "net.npz", "other.npz", "--proof", "gap.proof") == 0
+    made, told = said(capfd)
+    assert "at most" in made["proved"]
+    assert "somewhere at least" in made["proved"]
+    for paths in (["ticket.npz", "net.npz", "ticket.proof"], ["net.npz", "other.npz", "gap.proof"]):
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_without_a_proof_there_is_a_line_and_no_file(here, capfd, monkeypatch):
+    lie = proving.of_ticket
+    monkeypatch.setattr(proving, "of_ticket", lambda *a, **k: lie(*a, **k)[:-9] + b'"0"}}')
+    assert call(*MAKE, "--proof", "lie.proof") == 0
+    made, _ = said(capfd)
+    assert made["proof"].startswith("none, as the checker says ")
+    assert not Path("lie.proof").exists()
+
+
+@pytest.mark.parametrize("proof", ["a.txt", "net.npz"])
+def test_a_proof_has_a_name_of_its_own(here, capfd, proof):
+    assert call(*MAKE, "--proof", proof) == 2
+    assert "proof must end in .proof" in said(capfd)[1]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record of pruned networks, of which hardly any cell is sure beforehand."""
+    path = tmp_path_factory.mktemp("record") / "network.jsonl"
+    problem = ltjax.network(2, 3, 2, (0.6, 0.3), (4, 16), rules=("sup",), seed=2)
+    ltjax.run(problem, trials=60, out=path)
+    return path
+
+
+@pytest.mark.slow
+def test_verdicts_of_a_record_are_proved(record, here, capfd, tmp_path):
+    assert call("prove", str(record), "--cells", "12", "--out", str(tmp_path / "proofs")) == 0
+    out, _ = capfd.readouterr()
+    *cells, last = out.splitlines()
+    assert last == "proved: 12 of 12"
+    words = [line.rsplit(None, 1)[1] for line in cells]
+    assert set(words) == {"HOLDS", "REFUTED"}
+    for n, word in enumerate(words, 1):
+        paths = [tmp_path / "proofs" / name for name in (f"{n}.npz", "network.npz", f"{n}.proof")]
+        command = [sys.executable, "-S", "-I", ROOT / "check_proof.py", *paths]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert f": {word} at epsilon " in done.stdout
+
+
+@pytest.mark.slow
+def test_a_proof_against_the_record_makes_its_claim_false(record, here, capfd, monkeypatch):
+    drawn = cells.drawn
+
+    def turned(*arguments):
+        other = {"HOLDS": "REFUTED", "REFUTED": "HOLDS"}
+        return (cell._replace(word=other[cell.word]) for cell in drawn(*arguments))
+
+    monkeypatch.setattr(cells, "drawn", turned)
+    assert call("prove", str(record), "--cells", "1") == 1
+    assert "counts otherwise what is proved of cell 1." in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_only_verdicts_on_suprema_are_proved(here, capfd, tmp_path):
+    problem = ltjax.network(2, 3, 2, (0.6,), (4,), rules=("tight",))
+    ltjax.run(problem, trials=2, out=tmp_path / "tight.jsonl")
+    assert call("prove", str(tmp_path / "tight.jsonl")) == 2
+    assert "record must be of networks by rule sup or tree" in said(capfd)[1]

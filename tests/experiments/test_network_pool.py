@@ -232,8 +232,9 @@ def test_blocks_of_a_layer_count_as_blocks_of_their_size_bit_for_bit():
         config=replace(config, constructions=("blocks",)),
         grid=replace(grid, widths=(20, 50, 150)),
     )
-    np.testing.assert_array_equal(counts(both, 500)[0], counts(alone, 500)[0])
-    assert counts(both, 500)[0].any()
+    found = counts(both, 500)[0]
+    np.testing.assert_array_equal(found, counts(alone, 500)[0])
+    assert found.any()
 
 
 # What is asked, and what is told.

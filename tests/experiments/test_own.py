@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from mine import Gaussian, pairs
@@ -10,12 +11,13 @@ from mine import Gaussian, pairs
 import ltjax
 from ltjax.counting import intervals
 from ltjax.errors import InputError, WrongKernelError
-from ltjax.experiments.own import host
+from ltjax.experiments.own import device, host
 from ltjax.experiments.own.config import Own
 from ltjax.masks import rules
 from ltjax.masks.rules import MaskRule
 from ltjax.problem.experiment import experiment
 from ltjax.problem.problem import Problem
+from ltjax.weights import draws
 
 ERROR_RATE = 1e-6
 NEURON = {"dim": 3, "epsilons": (0.5, 0.2), "widths": (8, 20, 46), "seed": 3}
@@ -115,6 +117,57 @@ def test_who_does_not_know_all_three_predicts_nothing(known):
     else:
         found = ltjax.predict(ltjax.neuron(**NEURON, **asked | {"rules": ["nearest", "l2"]}))
         assert found["nearest/l2"].kind == "lower"
+
+
+# The subset with the nearest sum.
+
+
+def slot_errors(problem, trials):
+    """Slot errors of a neuron, float64 [trial, rule, width, side, d], of all that was kept."""
+    words = np.arange(trials, dtype=np.uint32)
+    key = draws.trial_key(np.full_like(words, problem.seed), words)
+    target, widths = tuple(map(np.float32, problem.arrays)), np.int32(problem.grid.widths)
+    run = jax.jit(jax.vmap(lambda key: device.trial(key, target, widths, problem.config)))
+    [kept] = run(key).kept
+    found = [
+        [host.slot_errors(problem, words, (kept[:, r, w],))[0] for w in range(len(widths))]
+        for r in range(len(problem.config.rules))
+    ]
+    return np.moveaxis(np.array(found), 2, 0)[..., 0, :]
+
+
+def test_subset_succeeds_as_often_as_integrals_say():
+    # P(some subset of the products on one side is within 0.1 of 0.5), of a block of 1, 2 or 3, by
+    # Gauss-Legendre rules between kinks. One neuron alone succeeds with the first and no more.
+    exact = np.array([0.03499477, 0.080546815, 0.13541384])
+    trials, level = 40_000, ERROR_RATE / 3
+    problem = ltjax.neuron(dim=1, target=(0.5,), widths=(1, 2, 3), rules=["subset", "tight"])
+    won = np.sum(np.abs(slot_errors(problem, trials)[:, 0, :, 0, 0]) <= 0.1, axis=0)
+    low, high = intervals.clopper_pearson(won, trials, level)
+    assert np.all((low <= exact) & (exact <= high))
+    nearest = 1.0 - (1.0 - exact[0]) ** np.arange(1, 4)
+    assert exact[2] - nearest[2] > intervals.detectable_gap(trials, level, ERROR_RATE)
+    assert nearest[2] < low[2]
+
+
+def test_no_rule_errs_less_than_subset():
+    rules = ["subset", "flips", "nearest"]
+    problem = ltjax.neuron(dim=2, widths=(8, 16, 32), rules=[*rules, "tight"], seed=2)
+    subset, *others = np.moveaxis(np.abs(slot_errors(problem, 200)), 1, 0)
+    for other in others:
+        # Float32, and steps of the grid: sixteen neurons in all.
+        assert np.all(subset <= other + 16 * 2.0**-24)
+        assert np.mean(subset < other - 1e-3) > 0.05
+    tally = ltjax.run(problem, 200)
+    won = [tally.certified[tally.criterion(f"{rule}/tight")] for rule in rules]
+    assert np.all(won[0] >= np.maximum(*won[1:]))
+    assert won[0].sum() > won[1].sum() > won[2].sum() > 0
+
+
+def test_subset_is_shown_where_its_curve_rises():
+    grid = {name: ltjax.neuron(dim=4, rules=[name]).grid.widths for name in ("subset", "nearest")}
+    assert grid["subset"][-1] == 4 * 64
+    assert grid["nearest"][-1] == 4 * 256
 
 
 # Records: read without the code, gone on with by the same code alone.

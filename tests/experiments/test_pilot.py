@@ -16,7 +16,8 @@ TRIALS = 400
 @pytest.mark.parametrize(
     "asked",
     [
-        {},
+        {"constructions": ("blocks",), "rules": ("sup",)},
+        pytest.param({"rules": ("sup",)}, marks=pytest.mark.slow),
         pytest.param({"dim": 16, "epsilons": (0.3,)}, marks=pytest.mark.slow),
         pytest.param({"target": "random", "epsilons": (0.1, 0.05)}, marks=pytest.mark.slow),
     ],

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from ltjax.errors import InputError
 from ltjax.experiments.training import datasets, edge_popup, magnitude_pruning, mlp
 from ltjax.experiments.training.config import EVERY, Imp, Popup
-from ltjax.masks import largest, nearest, subsets
+from ltjax.masks import largest, local_search, nearest, rules
 from ltjax.networks import pairs, targets
 from ltjax.networks.pairs import Pair
 from ltjax.networks.pruned import slots, ticket_errors
@@ -382,14 +382,14 @@ def target():
 
 @cache
 def found(strategy, block=BLOCK):
-    run = lambda key: subsets.search(key, tuple(target()), block, strategy)
+    run = lambda key: local_search.search(key, tuple(target()), block, strategy)
     return jax.tree.map(np.asarray, quick(jax.vmap(run))(keys()))
 
 
 def slot_errors(kept):
     sides = [side for side, _, _ in slots(SIZES)]
     return [
-        subsets.errors(SEED, TRIALS, layer, w, i, side)
+        local_search.errors(SEED, TRIALS, layer, w, i, side)
         for i, (layer, w, side) in enumerate(zip(kept, target(), sides, strict=True))
     ]
 
@@ -423,7 +423,10 @@ def check_errors(kept, errors):
         np.testing.assert_allclose(h - pairs.forward(target(), x), claimed, atol=1e-9)
 
 
-@pytest.mark.parametrize("strategy", [subsets.flips, subsets.scores])
+subset = partial(local_search.slot_by_slot, fill=rules.subset)
+
+
+@pytest.mark.parametrize("strategy", [local_search.flips, local_search.scores, subset])
 def test_errors_of_a_mask_are_those_of_the_network_it_masks(strategy):
     kept = found(strategy)
     errors = slot_errors(kept)
@@ -433,7 +436,7 @@ def test_errors_of_a_mask_are_those_of_the_network_it_masks(strategy):
 
 
 def test_flips_end_where_no_flip_of_one_or_two_neurons_gains():
-    kept = found(subsets.flips)
+    kept = found(local_search.flips)
     errors = slot_errors(kept)
     for n, trial in enumerate(TRIALS[:3]):
         for i, (layer, w, e) in enumerate(zip(kept, target(), errors, strict=True)):
@@ -450,13 +453,20 @@ def test_flips_end_where_no_flip_of_one_or_two_neurons_gains():
                 assert abs(e[n, side, o, at]) <= least + 1e-6
 
 
+def test_no_slot_of_the_nearest_sum_errs_by_more_than_that_of_flips():
+    best, searched = (slot_errors(found(way)) for way in (subset, local_search.flips))
+    for one, other in zip(best, searched, strict=True):
+        assert (np.abs(one) <= np.abs(other) + 1e-6).all()
+        assert np.mean(np.abs(one) < np.abs(other) - 1e-3) > 0.1
+
+
 @pytest.mark.slow
 def test_no_slot_of_flips_errs_by_more_than_the_proof_s():
-    ours, theirs = slot_errors(found(subsets.flips)), proved()
+    ours, theirs = slot_errors(found(local_search.flips)), proved()
     for one, other in zip(ours, theirs, strict=True):
         assert (np.abs(one) <= np.abs(other) + 1e-6).all()
     # Scores know nothing of the proof.
-    by_scores = slot_errors(found(subsets.scores))
+    by_scores = slot_errors(found(local_search.scores))
     assert any((abs(a) > abs(b) + 1e-6).any() for a, b in zip(by_scores, theirs, strict=True))
 
 
@@ -464,7 +474,7 @@ def test_search_certifies_less_than_the_proof_at_equal_width():
     weights = tuple(map(np.float64, target()))
     certified = lambda errors: certificate.upper(Pair(weights, tuple(errors)))
     proof = certified(proved(32))
-    assert wins(proof, certified(slot_errors(found(subsets.flips, 32)))) >= WINS
+    assert wins(proof, certified(slot_errors(found(local_search.flips, 32)))) >= WINS
     # Twice the proof is no search.
     assert wins(proof, proof) < WINS
 

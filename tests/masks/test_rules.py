@@ -1,5 +1,6 @@
 """Mask rules on one slot: the definition of nearest, and rules that are none."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltjax.errors import InputError
 from ltjax.masks import rules
-from ltjax.masks.rules import MaskRule, flips, nearest
+from ltjax.masks.rules import OPEN, MaskRule, flips, nearest, subset
 from ltjax.testing import check_rule
 
 # The compiler takes numbers below 2^-126 for 0: no value is so small, and no difference of values.
@@ -40,7 +41,56 @@ def test_flips_err_no_more_than_nearest(products, target):
     assert off(flips) <= off(nearest) + 1e-6
 
 
-@pytest.mark.parametrize("one", [nearest, flips])
+def slots_of(m, count, seed, sizes):
+    """Products [count, m], some of them closed, and targets: of sizes drawn by their exponent."""
+    random = np.random.default_rng(seed)
+    draw = lambda *shape: random.uniform(-1.0, 1.0, shape) * 2.0 ** random.uniform(*sizes, shape)
+    products, target = draw(count, m), draw(count)
+    products[random.random(products.shape) < 0.3] = np.inf
+    return np.float32(products), np.float32(target)
+
+
+def kept_by(one, products, target):
+    return np.asarray(jax.jit(jax.vmap(one))(products, target))
+
+
+def missed(one, products, target):
+    """By how much a rule misses the targets, in float64."""
+    kept = kept_by(one, products, target)
+    return np.abs(np.where(kept, products, 0.0).sum(axis=1, dtype=np.float64) - target)
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (-40, 0), (-110, -90)])
+def test_subset_is_nearest_of_all_subsets(sizes):
+    products, target = slots_of(8, 500, 1, sizes)
+    values = np.where(np.isfinite(products), products, 0.0).astype(np.float64)
+    masks = np.arange(2**8)[:, None] >> np.arange(8) & 1
+    best = np.abs(values @ masks.T - target[:, None]).min(axis=1)
+    # Two sums are each off by half a step for every neuron and the target.
+    step = 2.0**-28 * (np.abs(values).sum(axis=1) + np.abs(target)) + 2.0**-126
+    off = missed(subset, products, target)
+    assert np.all(off <= best + 9 * step)
+    # So no other rule errs by less; where sizes are alike, the others often err by more.
+    for one in (nearest, flips):
+        other = missed(one, products, target)
+        assert np.all(off <= other + 9 * step)
+        assert sizes != (0, 0) or np.mean(off < other - 9 * step) > 0.2
+
+
+def test_subset_of_many_open_neurons_chooses_from_the_largest():
+    products, target = slots_of(3 * OPEN, 50, 2, (0, 0))
+    sizes = np.where(np.isfinite(products), np.abs(products), 0.0)
+    least = np.sort(sizes)[:, -OPEN, None]
+    kept = kept_by(subset, products, target)
+    assert np.all(sizes[kept] >= np.broadcast_to(least, kept.shape)[kept])
+    assert missed(subset, products, target).max() < 1e-4
+    # A target as far as these reach takes all of its sign, and none of the others.
+    positive = (sizes >= least) & (products > 0)
+    reach = np.where(positive, sizes, 0.0).sum(axis=1)
+    np.testing.assert_array_equal(kept_by(subset, products, reach), positive)
+
+
+@pytest.mark.parametrize("one", [nearest, flips, subset])
 def test_rules_of_ours_keep_the_contract(one):
     check_rule(one)
 

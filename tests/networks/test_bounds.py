@@ -81,7 +81,10 @@ def test_what_is_reached_is_between_its_bounds(sizes, last):
 
 def test_a_lower_bound_is_no_higher_than_its_point():
     pairs = [drawn((3, 4, 2), 1e-2, seed) for seed in range(12)]
-    layers = [tuple(map(np.stack, zip(*x, strict=True))) for x in zip(*pairs, strict=True)][:2]
+    layers = [
+        tuple(map(np.stack, zip(*x, strict=True)))
+        for x in zip(*(p[:2] for p in pairs), strict=True)
+    ]
     value, x = ascent.lower(Pair(*layers), batch=4)
     for pair, low, point in zip(pairs, value, x, strict=True):
         there = square(pair, point)

@@ -13,7 +13,9 @@ PROBLEMS = {
     "features": lambda: ltjax.features(dim=2, count=2, widths=(4,), cap=1.0),
     "imp": lambda: ltjax.imp(data="wine", widths=(4,)),
     "popup": lambda: ltjax.popup(data="wine", widths=(4,)),
+    "subset": lambda: ltjax.subset(widths=(4,)),
     "own": lambda: ltjax.neuron(dim=2, widths=(4,), law="gaussian"),
+    "copies": lambda: ltjax.network(dim=2, hidden=2, constructions=("copies",), blocks=(4,)),
 }
 
 

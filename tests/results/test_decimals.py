@@ -16,12 +16,13 @@ from ltjax.audits import claim
 from ltjax.counting import intervals
 from ltjax.errors import InputError
 from ltjax.experiments.features.problems import features
-from ltjax.networks import pairs, targets
+from ltjax.networks import domains, pairs, targets
 from ltjax.supnorm import brackets
 from ltjax.supnorm.brackets import Apart
 from ltjax.system import stops
 from ltjax.tickets import gap_report, pruning, report, verifying
 
+BALL = domains.region(1)
 # Halves of the last digit, carries, powers of ten, the ends of float64, and floats of other kinds.
 NUMBERS = [
     1.2345649, 1.23456, 9.999999, 0.1, 1 / 3, 2.0, 123456.5, 999999.5, 1234567.0, 1e22, 1e-4,
@@ -90,7 +91,9 @@ def rows(text):
 
 
 def test_the_report_of_two_networks():
-    found = rows(gap_report.report(Apart(0.0, 1.2345649, 0), Apart(1.2345649, 1.2345659, 7), 1e-6))
+    found = rows(
+        gap_report.report(Apart(0.0, 1.2345649, 0), Apart(1.2345649, 1.2345659, 7), 1e-6, BALL)
+    )
     assert found["upper bound before the search"] == "1.23457"
     assert told(found["upper bound"]) >= Fraction(1.2345659)
     assert told(found["lower bound"]) <= Fraction(1.2345649)
@@ -99,7 +102,7 @@ def test_the_report_of_two_networks():
     # The distance of one number from 0, as a reader would try it.
     first, second = [np.array([[1.2345649]])], [np.array([[0.0]])]
     (start,) = brackets.closing(*brackets.pair_of(first, second), 0.01, stop=lambda: True)
-    found = rows(gap_report.report(start, start, 0.01))
+    found = rows(gap_report.report(start, start, 0.01, BALL))
     assert told(found["lower bound"]) <= Fraction(1.2345649) <= told(found["upper bound"])
 
 
@@ -128,7 +131,7 @@ def test_the_command_prints_bounds_that_are_true(tmp_path, monkeypatch, capfd):
 )
 def test_a_gap_that_is_not_reached_is_told(ends, gap, reached):
     assert reached == _reached(*ends, gap)
-    found = rows(gap_report.report(Apart(0.0, 2.0, 0), Apart(*ends, 1), gap))
+    found = rows(gap_report.report(Apart(0.0, 2.0, 0), Apart(*ends, 1), gap, BALL))
     assert ("gap" in found) is not reached
     if not reached:
         assert found["gap"] == f"not reached (asked {decimals.exact(gap)})"

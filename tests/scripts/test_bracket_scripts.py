@@ -38,6 +38,7 @@ def test_every_figure_stands_beside_its_goal(bench, capsys, tmp_path):
     assert re.search(r"\(4, 4, 2\) +3 of 3 within 1\.0001: .* s, worst .*   <= 1\.2", said)
     assert re.search(r"\(4, 4, 2\) +median \d+\.\d+, all agree", said)
     assert "digits: left out, as there is no " in said
+    assert re.search(r"\(4, 4, 1\): \d+\.\d, \d+\.\d, ratio \d+\.\d+   <= 2", said)
 
 
 def test_a_small_network_stands_for_the_digits(bench, capsys, tmp_path):

@@ -54,7 +54,7 @@ def test_no_ticket_is_forged(capsys):
     assert "refused" in said
 
 
-@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("kind", [0, 1, 3])
 @pytest.mark.parametrize("scale", [1e158, 1e160, 1e170])
 def test_nothing_kept_at_a_scale_beyond_squares_is_no_ticket(kind, scale):
     import forgeries
@@ -153,7 +153,7 @@ def test_the_plane_is_cut_everywhere():
 # Tickets by the page alone, against the package.
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3])
 def test_a_ticket_by_the_page_is_one_of_the_package(tmp_path, kind):
     import forgeries
     import redteam
@@ -173,12 +173,13 @@ def test_a_ticket_by_the_page_is_one_of_the_package(tmp_path, kind):
     assert 0.0 < error < 1.0
 
 
+@pytest.mark.parametrize("kind", [1, 3])
 @pytest.mark.parametrize("which", range(9))
-def test_every_forgery_of_a_field_makes_another_file(which):
+def test_every_forgery_of_a_field_makes_another_file(which, kind):
     import forgeries
     import redteam
 
-    layers, names, kept = redteam.honest(1)
+    layers, names, kept = redteam.honest(kind)
     forge = lambda seed: forgeries.OF_FIELDS[which](
         np.random.default_rng(seed), names, kept, layers
     )

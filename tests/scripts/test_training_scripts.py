@@ -89,10 +89,11 @@ def test_brackets_are_ordered_and_no_empty_mask_is_near(drawn, scripts):
     import given_target
 
     bounds = json.loads((drawn / "given-target-m5.json").read_text())["bounds"]
-    assert set(bounds) == {"proof", "scores", "flips"}
+    assert set(bounds) == {"proof", "scores", "flips", "subset"}
     for ends in bounds.values():
         assert (np.array(ends["lower"]) <= ends["upper"]).all()
-    assert np.median(bounds["flips"]["upper"]) < np.median(bounds["proof"]["upper"])
+    for way in ("flips", "subset"):
+        assert np.median(bounds[way]["upper"]) < np.median(bounds["proof"]["upper"])
     reached = reach(given_target.target())
     assert reached == pytest.approx(1.0, abs=1e-6)  # what keeping nothing errs by
 

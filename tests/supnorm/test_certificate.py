@@ -133,14 +133,14 @@ def one_direction(layer, xp):
     return np.linalg.norm(up, axis=-1)
 
 
-def one_cut_too_many(layers, gain, xp, averaged=certificate._averaged):
+def one_cut_too_many(layers, gain, xp, averaged=certificate.averaged):
     return averaged(layers, gain, xp) / (2 if len(layers) > 1 else 1)
 
 
 FAULTS = {
     "the set bound forgets opposed signs": ("_one_sign", without_cost),
     "a row is bounded in one direction": ("_rows", one_direction),
-    "2^l for 2^(l - 1)": ("_averaged", one_cut_too_many),
+    "2^l for 2^(l - 1)": ("averaged", one_cut_too_many),
 }
 
 

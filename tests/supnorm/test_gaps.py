@@ -186,6 +186,11 @@ def folder(tmp_path_factory):
     np.savez(path / "b.npz", *second)
     np.savez(path / "other.npz", first[0])
     np.savez(path / "bias.npz", first[0], np.ones(4), first[1])
+    np.savez(path / "bias2.npz", second[0], np.ones(4), second[1])
+    np.save(path / "point.npy", [0.5, -0.2])
+    np.save(path / "long.npy", [0.5, -0.2, 0.1])
+    np.save(path / "nan.npy", [0.5, np.nan])
+    np.save(path / "ends.npy", [[-1.0, 0.0], [1.0, 0.5]])
     np.savez(path / "nan.npz", first[0], np.full((2, 4), np.nan))
     np.savez(path / "large.npz", first[0], 1e308 * first[1])
     return path
@@ -253,7 +258,20 @@ TICKET = ["ticket", "a.npz", "--out", "t.npz"]
             ["gap", "a.npz", "other.npz"],
             r"one depth.* got layers \[\[4, 2\], \[2, 4\]\] and \[\[4, 2\]\]",
         ),
-        (["gap", "a.npz", "bias.npz"], "second must have no biases"),
+        (["ticket", "bias.npz", "--out", "t.npz"], "network must have no biases"),
+        ([*GAP, "--center", "none.npy"], "center cannot be read from none.npy"),
+        ([*GAP, "--center", "long.npy"], "center must have 2 inputs, got 3"),
+        ([*GAP, "--center", "nan.npy"], "center must be finite, got nan"),
+        ([*GAP, "--center", "ends.npy"], r"center must be one row of numbers, got shape \[2, 2\]"),
+        ([*GAP, "--center", "point.npy", "--radius", "-1"], "radius must be 0 or positive"),
+        ([*GAP, "--center", "point.npy", "--radius", "inf"], "radius must be .* finite, got inf"),
+        ([*GAP, "--box", "1", "0"], "box must have no lower end above the upper one, got 1 and 0"),
+        ([*GAP, "--box", "0", "nan"], "box must be finite, got nan"),
+        ([*GAP, "--box", "0", "inf"], "box must be finite, got inf"),
+        ([*GAP, "--box", "0", "x"], "box must be two numbers or one .npy file, got 0 x"),
+        ([*GAP, "--box", "0", "1", "2"], "box must be two numbers or one .npy file, got 0 1 2"),
+        ([*GAP, "--box", "long.npy"], r"box must be two numbers or \[2, 2\], got shape \[3\]"),
+        ([*GAP, "--box", "0", "1", "--radius", "2"], "box must stand alone"),
         (["gap", "nan.npz", "a.npz"], "first must be finite, got nan"),
         (["gap", "large.npz", "large.npz"], "size that float64 can hold"),
         ([*GAP, "--radius", "0"], "radius must be positive and finite, got 0"),

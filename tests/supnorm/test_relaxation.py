@@ -105,7 +105,8 @@ def some_matrices(asked, steps, rng):
     # As many as `semidefinite.upper` has on the device, which saves a program.
     many = lambda x: np.repeat(np.float32(x)[None], semidefinite.BATCH, axis=0)
     (places, scales), problem = asked.slopes, (many(asked.objective[0]), many(node.columns))
-    rules = np.float32(asked.low), np.float32(asked.high), (places, many(scales)), asked.square
+    limits = np.float32(asked.low), np.float32(asked.high)
+    rules = *limits, (places, many(scales)), asked.square, np.float32(asked.least)
     starts = np.linspace(0.0, 10.0, semidefinite.BATCH)[:, None, None] * (noise + noise.T)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         found = semidefinite._advance_all(problem, np.float32(starts), rules, schedule)[1]

@@ -12,6 +12,7 @@ import ltjax
 from ltjax.errors import InputError
 from ltjax.experiments.features.problems import features
 from ltjax.experiments.training import datasets
+from ltjax.networks import reading
 from ltjax.supnorm import brackets
 from ltjax.system import files
 from ltjax.tickets import pruning, verifying
@@ -25,7 +26,7 @@ def path(tmp_path):
 
 def read(path, **arrays):
     np.savez(path, **arrays)
-    return files.read_network(path, "network")
+    return reading.read_matrices(path, "network")
 
 
 # Numbers.
@@ -202,15 +203,15 @@ def test_an_array_that_is_there_twice_is_refused(path, twin):
         archive.writestr("a.npy", member(np.ones((2, 2))))
         archive.writestr(twin, member(np.zeros((2, 2))))
     with pytest.raises(InputError, match="must hold each array once, got a twice in"):
-        files.read_network(path, "network")
+        reading.read_matrices(path, "network")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\u00e9", "x" * 500, "", "\u202e"])
 def test_an_array_of_any_name_is_told_in_one_short_line(path, name):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name + ".npy", member(np.ones(3)))
-    with pytest.raises(InputError, match="must have no biases") as caught:
-        files.read_network(path, "network")
+    with pytest.raises(InputError, match="must begin with a matrix, got the vector") as caught:
+        reading.read_matrices(path, "network")
     text = str(caught.value)
     assert text.isascii()
     assert text.isprintable()
@@ -223,7 +224,21 @@ def test_a_name_that_is_no_utf_8(path):
     data = path.read_bytes()
     path.write_bytes(data.replace("\u00e9\u00e9".encode(), b"\xff\xfe\xfd\xfc"))
     with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
-        files.read_network(path, "network")
+        reading.read_matrices(path, "network")
+
+
+def test_a_file_that_would_fill_the_memory(path, monkeypatch):
+    np.savez_compressed(path, a=np.zeros((100, 100)))
+    size = path.stat().st_size
+    assert size < 2000
+    monkeypatch.setattr(files, "MOST_BYTES", 2000)
+    with pytest.raises(InputError, match=r"at most 2,000 bytes unpacked, got 80,\d+ in"):
+        reading.read_matrices(path, "network")
+    monkeypatch.setattr(files, "MOST_BYTES", size - 1)
+    with pytest.raises(
+        InputError, match=rf"^network must be at most {size - 1} bytes, got {size} in"
+    ):
+        reading.read_matrices(path, "network")
 
 
 # Nothing is executed, and nothing but one line is said.
@@ -255,5 +270,5 @@ def test_headers_that_are_none(path, tmp_path, monkeypatch, text):
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(tmp_path / "a.npy", "a.npy")
     with pytest.raises(InputError, match=r"must be a whole \.npz file of plain arrays"):
-        files.read_network(path, "network")
+        reading.read_matrices(path, "network")
     assert not (tmp_path / "executed").exists()

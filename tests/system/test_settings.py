@@ -121,7 +121,14 @@ def test_without_a_scope_these_settings_stop_a_run(plain, monkeypatch, name):
 def test_an_offset_of_seeds_moves_no_start(plain):
     before = jax.config.jax_random_seed_offset
     pair, _ = brackets.pair_of(LAYERS, [LAYERS[0] * 1.1, LAYERS[1] * 0.9])
-    many = pair.weights, tuple(error[None] for error in pair.errors), [0], 1, "linear", stops.never
+    many = (
+        pair.weights,
+        tuple(error[None] for error in pair.errors),
+        [0],
+        1,
+        ("linear", None),
+        stops.never,
+    )
     found = ascent._searched(*many)
     try:
         jax.config.update("jax_random_seed_offset", 7)

@@ -14,6 +14,7 @@ from ltjax.experiments.network.config import (
     SUPREMA,
     Network,
 )
+from ltjax.networks import reading
 from ltjax.networks.targets import random_target, worst_target
 from ltjax.problem.problem import Grid, Problem, asked_grid
 from ltjax.system import files
@@ -48,7 +49,8 @@ def network(
         target: worst (weights all of one size), random (one target, drawn from the seed), a path
             to a .npz file, or the weight matrices [n_out, n_in].
         last: linear or relu, what the last layer ends with.
-        constructions: of blocks, separate and pooled; by default the first two.
+        constructions: of blocks, separate and pooled; by default the first two. Or copies alone,
+            by a mask rule, from a random network of depth l + 1 (`experiments.copies`).
         rules: of slides, tight, sup and tree, each more expensive than the one before. And mask
             rules, by name or as they are, which are then counted in place of the constructions.
         seed: 0 <= seed < 2^32.
@@ -65,8 +67,12 @@ def network(
         sizes = Network(sizes=(d, *[n] * (depth - 1), 1)).sizes
         layers = worst_target(sizes) if target == "worst" else random_target(seed, sizes)
     else:
-        layers = _layers(target, dim, hidden, depth)
+        layers = _layers(target, dim, hidden, depth, last)
         sizes = (layers[0].shape[1], *(len(layer) for layer in layers))
+    if "copies" in constructions:
+        from ltjax.experiments.copies.problems import copies  # the way to jax
+
+        return copies(sizes, last, layers, epsilons, blocks, law, rules, constructions, seed)
     pooled = "pooled" in constructions
     if not is_paper(law) or not set(rules) <= set(NETWORK_RULES):
         if pooled:
@@ -104,10 +110,10 @@ def _rising(config: Network, layers, epsilons) -> tuple[int, ...]:
     return pilot.rising(layers, config.last, units, epsilons, max(proved)) or proved
 
 
-def _layers(target, dim, hidden, depth) -> list[np.ndarray]:
+def _layers(target, dim, hidden, depth, last) -> list[np.ndarray]:
     """The matrices of a file, or those given, with the shape that was asked for."""
     if isinstance(target, str | os.PathLike):
-        layers = files.read_network(target, "target")
+        layers = reading.read_matrices(target, "target", last)
     else:
         given = enumerate(map(np.asarray, target), 1)
         layers = [files.as_float64(layer, "target", f"layer {i}") for i, layer in given]

@@ -86,14 +86,14 @@ def check_rule(rule: MaskRule) -> None:
         InputError: it cannot be compiled, gives anything but bool [m], keeps a closed neuron, or
             keeps something else beside other slots, or another time.
     """
-    named = f"rule {rule.name} must"
+    named, crowd = f"rule {rule.name} must", jax.vmap(rule)
     random = np.random.default_rng(1)
     for m in SIZES:
         products = random.uniform(-1.0, 1.0, (24, m)).astype(np.float32)
         products[random.random((24, m)) < 0.3] = np.inf
         products[0] = np.inf
         targets = random.uniform(-1.0, 1.0, 24).astype(np.float32)
-        many = _called(jax.vmap(rule), products, targets, named)
+        many = _called(crowd, products, targets, named)
         if many.dtype != bool or many.shape != products.shape:
             raise InputError(
                 f"{named} give bool [m], got {many.dtype} of shape {list(many.shape[1:])}."
@@ -101,7 +101,7 @@ def check_rule(rule: MaskRule) -> None:
         if np.any(many & np.isinf(products)):
             raise InputError(f"{named} keep open neurons alone, got one that is closed.")
         alone = [_called(rule, products[n], targets[n], named) for n in range(len(targets))]
-        again = _called(jax.vmap(rule), products[::-1], targets[::-1], named)[::-1]
+        again = _called(crowd, products[::-1], targets[::-1], named)[::-1]
         if not (np.array_equal(many, alone) and np.array_equal(many, again)):
             raise InputError(f"{named} depend on its slot alone, got another mask beside others.")
 

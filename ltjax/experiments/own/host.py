@@ -27,13 +27,18 @@ def at_hand(config: Own) -> tuple[Law, tuple[MaskRule, ...]]:
     law = laws.found(config.law, config.law_source)
     if law is None:
         raise InputError(_missing("law", config.law, laws.known()))
+    return law, rules_at_hand(config)
+
+
+def rules_at_hand(config) -> tuple[MaskRule, ...]:
+    """The mask rules that a configuration names, by `rules` and `sources`; or `InputError`."""
     found = []
     for name, source in zip(config.rules, config.sources, strict=True):
         rule = rules.known().get(name)
         if rule is None or rule.source != source:
             raise InputError(_missing("rule", name, rules.known()))
         found.append(rule)
-    return law, tuple(found)
+    return tuple(found)
 
 
 def _missing(kind: str, name: str, known) -> str:

@@ -31,7 +31,8 @@ def own(
         of: neuron or network.
         target: weights of a neuron, or matrices of a network, within the hypotheses.
         widths: neurons k of a neuron, block sizes m of a network; by default twelve, rising from
-            4 to 256 neurons a slot: those where exact curves rise would be a prediction.
+            4 to 256 neurons a slot, or to 64 where `subset` is the only mask rule and needs no
+            more: those where exact curves rise would be a prediction.
         law: of all random weights; U[-1, 1] by default.
         rules: mask rules and error measures, in one list; `nearest` where no mask rule is among
             them, and all measures where no measure is.
@@ -42,12 +43,13 @@ def own(
         raise InputError(f"constructions must be blocks beside a law or mask rule, got {found}.")
     asked = list(rules)
     measures = tuple(rule for rule in asked if rule in MEASURES[of])
-    masks = tuple(_mask(rule, of) for rule in asked if rule not in MEASURES[of])
+    masks = tuple(named_rule(rule, of) for rule in asked if rule not in MEASURES[of])
     masks = masks or (mask_rules.nearest,)
     chosen = _law(law)
     grid = asked_grid(widths, epsilons)
     if widths is None:
-        blocks = np.unique(np.geomspace(4, 256, 12).round().astype(int))
+        most = 64 if masks == (mask_rules.subset,) else 256
+        blocks = np.unique(np.geomspace(4, most, 12).round().astype(int))
         rising = tuple((blocks * (sizes[0] if of == "neuron" else 1)).tolist())
         grid = Grid(widths=rising, epsilons=grid.epsilons)
     config = Own(
@@ -71,7 +73,8 @@ def _law(law: Law | str | None) -> Law:
     return laws.register(law)
 
 
-def _mask(rule: MaskRule | str, of: str) -> MaskRule:
+def named_rule(rule: MaskRule | str, of: str) -> MaskRule:
+    """A mask rule by its name, or as it is; `InputError` of none, among the measures of `of`."""
     if isinstance(rule, MaskRule):
         return mask_rules.register(rule)
     known = mask_rules.known()

@@ -11,6 +11,7 @@ and the layerwise certificate of E = C - w applies. The proof keeps the one neur
     flips   i(j) = j mod n_in, as in the proof. In each slot (side, output, input), from nothing,
             the one or two neurons that lower |E| most are kept or dropped, as long as that lowers
             it. The first step is as good as the proof's neuron, so that no slot errs by more.
+            `slot_by_slot` does the same by any rule, as one that finds the nearest sum of all.
     scores  edge-popup: neuron j keeps its input of the highest score, and A_oj while its score is
             positive; scores follow the gradient of sum E^2 straight through, and the masks of the
             lowest sum are those found.
@@ -86,16 +87,26 @@ def on_sides(hidden, sides: int):
 def flips(output, hidden, target, sides: int) -> Kept:
     """Keep or drop one or two neurons of every slot at a time, downhill, until none would gain.
 
+    Arguments are those of `slot_by_slot`.
+    """
+    return slot_by_slot(output, hidden, target, sides, flipped)
+
+
+def slot_by_slot(output, hidden, target, sides: int, fill: Callable) -> Kept:
+    """Fill each slot of the proof's blocks on its own.
+
     Args:
         output, hidden: A [n_out, k] and W [k, n_in].
         target: w, [n_out, n_in].
         sides: 1 where inputs are never negative; static.
+        fill: products [m] of a slot, 0 of the other side, and target [] to the mask bool [m], as
+            `flipped` and the mask rule `subset` are.
     """
     n_out, n_in = target.shape
     inputs = jnp.arange(len(hidden), dtype=jnp.int32) % n_in
     own = on_sides(jnp.take_along_axis(hidden, inputs[:, None], axis=1)[:, 0], sides)
     blocks = (output[None] * own[:, None]).reshape(sides, n_out, -1, n_in)
-    slots = jax.vmap(jax.vmap(jax.vmap(flipped, (1, 0), 1)), (0, None))
+    slots = jax.vmap(jax.vmap(jax.vmap(fill, (1, 0), 1)), (0, None))
     kept = slots(blocks, target).reshape(sides, n_out, -1)
     return Kept(inputs, jnp.any(kept, axis=0))
 
@@ -125,7 +136,7 @@ def flipped(products, target):
 def scores(output, hidden, target, sides: int) -> Kept:
     """Descend on scores of all weights, and return the best masks passed.
 
-    Arguments are those of `flips`.
+    Arguments are those of `slot_by_slot`.
     """
     n_in = hidden.shape[1]
 

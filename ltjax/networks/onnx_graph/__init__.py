@@ -1,0 +1,1 @@
+"""ReLU networks from graphs of ONNX."""
