@@ -97,7 +97,8 @@ def lowers(cases):
         groups.setdefault((tuple(w.shape for w in pair.weights), pair.last), []).append(n)
     for which in groups.values():
         pairs = [both_sides(cases[n][0]) for n in which]
-        layers = [tuple(map(np.stack, zip(*x, strict=True))) for x in zip(*pairs, strict=True)][:2]
+        parts = zip(*(pair[:2] for pair in pairs), strict=True)
+        layers = [tuple(map(np.stack, zip(*part, strict=True))) for part in parts]
         value, _ = ascent.lower(Pair(*layers, pairs[0].last), batch=4)
         found[which] = value / [cases[n][1][1] for n in which]
     return found
@@ -245,7 +246,7 @@ def test_symmetries(sizes):
 
 @pytest.mark.slow
 def test_many_networks_are_bounded_as_one_is():
-    weights, errors, _ = random_pair((4, 5, 2), 0.05, seed=0)
+    weights, errors, *_ = random_pair((4, 5, 2), 0.05, seed=0)
     rng = np.random.default_rng(1)
     errors = tuple(rng.uniform(-0.05, 0.05, (200, *e.shape)) for e in errors)
     one = [upper(Pair(weights, tuple(e[n] for e in errors))) for n in range(200)]
