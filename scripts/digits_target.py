@@ -37,7 +37,7 @@ def train(images, labels, biases=False):
 
     def loss(layers):
         (first, b), (second, c) = layers
-        outputs = jax.nn.relu(images @ first.T + b) @ second.T + c
+        outputs = jax.nn.relu(images @ first.T + b[None]) @ second.T + c[None]
         fit = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
         return fit + DECAY * (jnp.sum(first**2) + jnp.sum(second**2))
 

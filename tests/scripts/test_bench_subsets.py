@@ -33,5 +33,5 @@ def test_the_numpy_loop_finds_the_optimum(script):
 def test_every_line_is_printed(script, capsys):
     script.main(["--quick"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 13
     assert lines[-1].startswith("12,406 optima of 21 on ")
