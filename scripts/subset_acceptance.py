@@ -38,7 +38,7 @@ from jax.sharding import Mesh, PartitionSpec
 from scipy.stats import fisher_exact
 
 from ltjax.counting.intervals import clopper_pearson
-from ltjax.masks import subset_host, subset_sizes, subset_sums
+from ltjax.masks import every_subset, subset_sizes, subset_sums
 from ltjax.system import devices
 from ltjax.weights import draws
 
@@ -157,7 +157,7 @@ def existence_of(law, trials, n):
 
 def exact_by_size(numbers, target):
     """The least |error| of each size, over all subsets: int64 [n + 1]."""
-    off = np.abs(subset_host.sums(numbers) - target)
+    off = np.abs(every_subset.all_sums(numbers) - target)
     sizes = np.bitwise_count(np.arange(len(off)))
     return np.array([off[sizes == size].min() for size in range(len(numbers) + 1)])
 

@@ -18,9 +18,21 @@ def sums(numbers, subsets):
     return total
 
 
+def all_sums(numbers, xp=np):
+    """Sums of all subsets in their order, [2^n, ...], of numbers [n, ...].
+
+    Args:
+        xp: numpy, or the module that speaks its language to jax.
+    """
+    found = xp.zeros((1, *numbers.shape[1:]), numbers.dtype)
+    for number in numbers:
+        found = xp.concatenate([found, found + number[None]])
+    return found
+
+
 def sizes(subsets) -> np.ndarray:
     """The number of elements of subsets, integers [subset]."""
-    return sums(np.ones(int(subsets.max()).bit_length(), subsets.dtype), subsets)
+    return np.bitwise_count(subsets).astype(subsets.dtype)
 
 
 def of_prefixes(n: int) -> list[np.ndarray]:

@@ -5,6 +5,8 @@ A product of two weights of U[-1, 1] is a multiple of 2^-48, and 2^14 of them ar
 
 import numpy as np
 
+from ltjax.masks.every_subset import all_sums
+
 CAN_COVER = 20  # numbers whose sums are listed whole
 
 
@@ -16,10 +18,10 @@ def nearest(numbers, target: int) -> tuple[int, int]:
     Args:
         numbers: int64 [n], n <= 31; sums of sizes with the target's below 2^61.
     """
-    half = len(numbers) // 2
+    numbers, half = np.asarray(numbers, np.int64), len(numbers) // 2
     # Of equal sums the first is kept: that of the lowest mask.
-    left, left_mask = np.unique(sums(numbers[: 2 * half : 2]), return_index=True)
-    right, right_mask = np.unique(sums(numbers[1 : 2 * half : 2]), return_index=True)
+    left, left_mask = np.unique(all_sums(numbers[: 2 * half : 2]), return_index=True)
+    right, right_mask = np.unique(all_sums(numbers[1 : 2 * half : 2]), return_index=True)
     found = []
     for last in ((), (2 * half,)) if len(numbers) % 2 else ((),):
         wanted = target - sum(int(numbers[i]) for i in last) - right
@@ -46,21 +48,13 @@ def twice_cover_radius(numbers, half_width: int) -> int:
     Args:
         numbers: int64 [n], n <= CAN_COVER; sums of sizes with the half width below 2^61.
     """
-    every = np.unique(sums(numbers))
+    every = np.unique(all_sums(np.asarray(numbers, np.int64)))
     low, high = every[:-1], every[1:]
     # The worst point of a gap: its middle, or the end of the interval next to that.
     worst = np.clip(low + high, -2 * half_width, 2 * half_width)
     off = np.minimum(worst - 2 * low, 2 * high - worst)
     ends = [2 * (every[0] + half_width), 2 * (half_width - every[-1])]
     return int(np.concatenate([off, ends]).max(initial=0))
-
-
-def sums(numbers) -> np.ndarray:
-    """All subset sums in the order of their masks: int64 [2^n]."""
-    found = np.zeros(1, np.int64)
-    for number in numbers:
-        found = np.concatenate([found, found + np.int64(number)])
-    return found
 
 
 def _bits(mask) -> list[int]:

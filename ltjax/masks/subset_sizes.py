@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.masks import every_subset
 from ltjax.masks.batching import side_by_side
 from ltjax.masks.subset_sums import LANES, NEVER, Found, order
 
@@ -37,7 +38,7 @@ def _nearest_by_size(numbers, target):
     count = min(n, FIRST)
     mask, size = _by_size(count)
     ends = np.searchsorted(size, np.arange(count + 2)).tolist()
-    first = _sums(numbers[:count])[mask]
+    first = every_subset.all_sums(numbers[:count], jnp)[mask]
 
     def step(best, other):
         chosen, sums, taken = other
@@ -47,8 +48,8 @@ def _nearest_by_size(numbers, target):
 
     others = np.arange(2 ** (n - count), dtype=np.int32)
     best = jnp.full((n + 1, lanes), NEVER), jnp.zeros((n + 1, lanes), jnp.int32)
-    sizes = np.bitwise_count(others).astype(np.int32)
-    (least, chosen), _ = jax.lax.scan(step, best, (others, _sums(numbers[count:]), sizes))
+    rest = others, every_subset.all_sums(numbers[count:], jnp), every_subset.sizes(others)
+    (least, chosen), _ = jax.lax.scan(step, best, rest)
     error = jnp.where(least & 1 > 0, least >> 1, -(least >> 1))
     # The numbers of the first few: those that give what is left, by as many as are left.
     left, size_left = target[None] + error, jnp.arange(n + 1, dtype=jnp.int32)[:, None]
@@ -74,14 +75,6 @@ def _better(best, least, chosen, taken):
 def _by_size(count: int):
     """The masks of so many numbers, and their sizes, in the order of the sizes: int32 [2^count]."""
     masks = np.arange(2**count, dtype=np.int32)
-    size = np.bitwise_count(masks).astype(np.int32)
+    size = every_subset.sizes(masks)
     in_order = np.argsort(size, kind="stable")
     return masks[in_order], size[in_order]
-
-
-def _sums(numbers):
-    """All sums by mask: [2^n, problem]."""
-    sums = jnp.zeros((1, numbers.shape[1]), jnp.int32)
-    for number in numbers:
-        sums = jnp.concatenate([sums, sums + number[None]])
-    return sums

@@ -73,11 +73,11 @@ def first_moment(
     ns = _check(law, ns, t, eps, largest)
     if law == "hyperbolic":
         raise InputError("law must be one whose sums are known here, got hyperbolic.")
-    one, n = _of_side(law), _most(ns)
+    one, n = of_side(law), _most(ns)
     if law in ("gaussian", "integer"):
         return np.asarray(_plain_moment(law, n, t, eps, largest)[ns])
     x, w = (part.ravel() for part in _targets(t, eps))
-    return _mix(law, _mean(one, n, _first(one, n, x, w, eps)), ns)
+    return mix(law, _mean(one, n, _first(one, n, x, w, eps)), ns)
 
 
 def second_moment(law: str, ns: Numbers, t: float, eps: float) -> np.ndarray:
@@ -91,7 +91,7 @@ def second_moment(law: str, ns: Numbers, t: float, eps: float) -> np.ndarray:
     """
     ns = _check(law, ns, t, eps)
     one, n = _of_known(law), _most(ns)
-    return _mix(law, _mean(one, n, _second(one, n, np.array([t]), np.ones(1), eps)), ns)
+    return mix(law, _mean(one, n, _second(one, n, np.array([t]), np.ones(1), eps)), ns)
 
 
 def dawson_sankoff(first: Numbers, second: Numbers) -> np.ndarray:
@@ -117,7 +117,7 @@ def out_of_reach(law: str, ns: Numbers, c: float) -> np.ndarray:
     n = _most(ns)
     if one == "product" and c > 1.0:
         raise InputError(f"c must be at most 1 for products, got {c:g}.")
-    return _mix(law, _binomial(n) @ _reach(one, n, c), ns)
+    return mix(law, binomial(n) @ positive_cdf(one, n, c), ns)
 
 
 def target_bounds(
@@ -129,7 +129,7 @@ def target_bounds(
     Arguments are those of `first_moment`, of any law.
     """
     ns = _check(law, ns, t, eps, largest)
-    one, n = _of_side(law), _most(ns)
+    one, n = of_side(law), _most(ns)
     lower, upper = np.zeros(n + 1), np.ones(n + 1)
     if t is not None and abs(t) <= eps:  # the empty subset serves
         lower = np.ones(n + 1)
@@ -142,7 +142,7 @@ def target_bounds(
     # A candidate more is never worse.
     lower = np.maximum.accumulate(np.maximum(lower, 0.0))
     upper = np.minimum.accumulate(np.minimum(upper, 1.0)[::-1])[::-1]
-    return _mix(law, lower, ns), _mix(law, upper, ns)
+    return mix(law, lower, ns), mix(law, upper, ns)
 
 
 def cover_bounds(law: str, ns: Numbers, a: float, eps: float) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +160,7 @@ def cover_bounds(law: str, ns: Numbers, a: float, eps: float) -> tuple[np.ndarra
     ns = _check(law, ns, a, eps)
     if not 0.0 < a <= 1.0:
         raise InputError(f"a must be above 0 and at most 1, got {a:g}.")
-    one, n = _of_side(law), _most(ns)
+    one, n = of_side(law), _most(ns)
     if a <= eps:
         return np.ones(ns.shape), np.ones(ns.shape)
     upper = np.where(2.0 ** np.arange(n + 1) * eps >= a * (1.0 - 1e-12), 1.0, 0.0)
@@ -168,10 +168,10 @@ def cover_bounds(law: str, ns: Numbers, a: float, eps: float) -> tuple[np.ndarra
         edges = np.unique(np.clip([0.0, eps, 1.0 - eps, a], 0.0, a))
         x, w = between(edges, crowded=True)
         filled = _mean(one, n, _first(one, n, x, w / a, eps)) * (1.0 + FIRST[one])
-        inside = 1.0 - _reach(one, n, a - eps) * (1.0 - REACH)
+        inside = 1.0 - positive_cdf(one, n, a - eps) * (1.0 - REACH)
         ends = [chance @ (inside[: k + 1] * inside[k::-1]) for k, chance in _signs(n)]
         upper = np.min([upper, filled, np.array(ends) * (1.0 + REACH)], axis=0)
-    return np.zeros(ns.shape), _mix(law, np.minimum(upper, 1.0), ns)
+    return np.zeros(ns.shape), mix(law, np.minimum(upper, 1.0), ns)
 
 
 # Bounds for 0, ..., n candidates at once, on one or several conditions: p positive of k candidates
@@ -190,7 +190,8 @@ def _bounds(law, n, eps, x, w, few, shares):
     first = _given(law, n, _first(law, n, x, w / part, eps))
     second = _given(law, many, _second(law, many, few, shares / part, eps))
     reach = [
-        share / part * _reach(law, n, min(t - eps, 1.0)) for t, share in zip(x, w, strict=True)
+        share / part * positive_cdf(law, n, min(t - eps, 1.0))
+        for t, share in zip(x, w, strict=True)
     ]
     reach = np.sum(reach, axis=0) * (1.0 - REACH)
     lower, upper = np.zeros(n + 1), np.zeros(n + 1)
@@ -272,7 +273,7 @@ def _mean(law, n, table):
     return np.array([c @ moments for c, moments in zip(chances, given, strict=True)])
 
 
-def _reach(law, n, c):
+def positive_cdf(law, n, c):
     """P(sum of k positive candidates < c), k = 0, ..., n: [n + 1]."""
     if law == "uniform" or c <= 0.0:
         return candidate_sums.magnitude_cdf(n, c)
@@ -352,14 +353,15 @@ def _check(law, ns, t, eps, largest=1, most=MAX_CANDIDATES) -> np.ndarray:
     return ns
 
 
-def _of_side(law):
+def of_side(law):
+    """The law of a candidate that is usable; in the side form that of products."""
     return "product" if law == "side" else law
 
 
 def _of_known(law):
     if law not in ("uniform", "product", "side"):
         raise InputError(f"law must be uniform, product or side, got {law}.")
-    return _of_side(law)
+    return of_side(law)
 
 
 def _most(ns):
@@ -381,7 +383,7 @@ def _targets(t, eps, nodes=None):
     return between(np.stack([edges[:-1], edges[1:]], axis=1), nodes is None, nodes)
 
 
-def _binomial(n):
+def binomial(n):
     """C(k, p) 2^-k: [k, p], for k, p = 0, ..., n."""
     k = np.arange(n + 1)
     return special.comb(k[:, None], k) * 0.5 ** k[:, None]
@@ -389,9 +391,9 @@ def _binomial(n):
 
 def _signs(n):
     """k and the chances that 0, ..., k of k candidates are positive, for k = 0, ..., n."""
-    return [(k, row[: k + 1]) for k, row in enumerate(_binomial(n))]
+    return [(k, row[: k + 1]) for k, row in enumerate(binomial(n))]
 
 
-def _mix(law, values, ns):
+def mix(law, values, ns):
     """Values at ns candidates; in the side form half of them are usable, in the mean."""
-    return np.asarray((_binomial(len(values) - 1) @ values if law == "side" else values)[ns])
+    return np.asarray((binomial(len(values) - 1) @ values if law == "side" else values)[ns])

@@ -76,7 +76,7 @@ def subset_tail(
         )
     if draws < 2:
         raise InputError(f"draws must be at least 2 for a standard error, got {draws}.")
-    one, most = subset_sums._of_side(law), int(np.max(ns, initial=0))
+    one, most = subset_sums.of_side(law), int(np.max(ns, initial=0))
     out = subset_sums.out_of_reach(one, np.arange(most + 1), t - eps)
     missed, variance, bound = np.zeros((3, most + 1))
     for n in range(most + 1) if law == "side" else map(int, np.unique(ns)):
@@ -87,8 +87,8 @@ def subset_tail(
         missed[n] = min(np.mean(values), bound[n])
         if np.sum(values) ** 2 >= ENOUGH * np.sum(values**2) > 0.0:
             variance[n], bound[n] = np.var(values, ddof=1) / draws, 0.0
-    found = [subset_sums._mix(law, part, ns) for part in (out + missed, bound)]
-    shares = subset_sums._binomial(most) if law == "side" else np.eye(most + 1)
+    found = [subset_sums.mix(law, part, ns) for part in (out + missed, bound)]
+    shares = subset_sums.binomial(most) if law == "side" else np.eye(most + 1)
     failure, error = np.minimum(found[0], 1.0), np.sqrt(shares**2 @ variance)[ns] + found[1]
     return Odds(np.asarray(1.0 - failure), np.asarray(failure), np.asarray(error))
 
@@ -119,7 +119,7 @@ def _jumps(law, n, eps):
         return np.zeros(n)
     s, w = between(room * np.array([0.0, *np.logspace(-6, 0, 13)]), crowded=True)
     k = np.arange(n)
-    below = np.array([subset_sums._reach(law, n, c)[:n] for c in s])
+    below = np.array([subset_sums.positive_cdf(law, n, c)[:n] for c in s])
     # By parts: the derivative of -H^(n-k) is (n - k) H^(n-k-1) times the density.
     slope = (n - k) * _above(law, 2.0 * eps + s)[:, None] ** (n - k - 1)
     return special.comb(n, k) * ((w * _density(law, 2.0 * eps + s)) @ (below * slope))
@@ -220,6 +220,6 @@ def _sums(x, most=math.inf):
 
 def _bound(law, n, t, eps):
     """A proved bound on P(miss, in reach)."""
-    signs = subset_sums._binomial(n)[n]
-    over = 1.0 - signs @ subset_sums._reach(law, n, min(t + eps, 1.0))
+    signs = subset_sums.binomial(n)[n]
+    over = 1.0 - signs @ subset_sums.positive_cdf(law, n, min(t + eps, 1.0))
     return min(float(np.sum(_jumps(law, n, eps))), float(over))

@@ -206,7 +206,7 @@ def test_reach_of_two_products_by_quadrature():
 
 @pytest.mark.parametrize("c", [0.05, 0.7, 1.0])
 def test_reach_of_each_number_of_products_follows_from_that_of_one_fewer(c):
-    below = lambda k, c: subset_sums._reach("product", subset_sums.MAX_REACH, c)[k]
+    below = lambda k, c: subset_sums.positive_cdf("product", subset_sums.MAX_REACH, c)[k]
     assert below(0, c) == 1.0
     for k in (1, 2, 5, 20, 40, subset_sums.MAX_REACH):
         convolved = lambda x, k=k: -math.log(x) * below(k - 1, c - x)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ltjax.errors import InputError
+from ltjax.experiments.own.config import check_rules
 from ltjax.networks.hypotheses import check_network
 from ltjax.problem.criterion import Criterion
 from ltjax.validate import check_dim
@@ -53,11 +54,7 @@ class Copies:
             check_dim(size)
         if self.last not in ("linear", "relu"):
             raise InputError(f"last must be one of linear, relu, got {self.last}.")
-        if not self.rules or len(set(self.rules)) < len(self.rules):
-            found = ", ".join(self.rules) or "none"
-            raise InputError(f"rules must name each mask rule once, got {found}.")
-        if len(self.sources) != len(self.rules):
-            raise InputError(f"sources must be one a rule, got {len(self.sources)}.")
+        check_rules(self.rules, self.sources)
         if not 1 <= self.most <= MAX_COPIES:
             raise InputError(f"blocks must be of 1 to {MAX_COPIES} with copies, got {self.most}.")
 

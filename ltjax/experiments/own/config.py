@@ -18,6 +18,15 @@ MEASURES = {"neuron": ("slides", "tight", "l2", "sup"), "network": ("slides", "t
 MAX_BLOCK = 2**14  # neurons that one slot chooses from: a trial holds them all
 
 
+def check_rules(rules: Sequence[str], sources: Sequence[str]) -> None:
+    """`InputError` unless some mask rules are named once each, with a digest of each."""
+    if not rules or len(set(rules)) < len(rules):
+        found = ", ".join(rules) or "none"
+        raise InputError(f"rules must name each mask rule once, got {found}.")
+    if len(sources) != len(rules):
+        raise InputError(f"sources must be one a rule, got {len(sources)}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Own:
     """A target pruned from a random network by blocks, each slot of which is a mask rule's to fill.
@@ -57,11 +66,7 @@ class Own:
             check_dim(size)
         if self.last not in ("linear", "relu"):
             raise InputError(f"last must be one of linear, relu, got {self.last}.")
-        if not self.rules or len(set(self.rules)) < len(self.rules):
-            found = ", ".join(self.rules) or "none"
-            raise InputError(f"rules must name each mask rule once, got {found}.")
-        if len(self.sources) != len(self.rules):
-            raise InputError(f"sources must be one a rule, got {len(self.sources)}.")
+        check_rules(self.rules, self.sources)
         for name in (self.law, *self.rules):
             if not re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name):
                 raise InputError(f"law and rules must be names, got {reprlib.repr(name)}.")

@@ -82,7 +82,7 @@ def listed(event: str, config: Subset, numbers, target: int, units: int) -> floa
         return _cover(config, numbers, units)
     assert len(numbers) <= MAX_LISTED, "too many candidates to try all their subsets"
     subsets = np.arange(2 ** len(numbers))
-    costs, sizes = np.abs(every_subset.sums(numbers, subsets) - target), every_subset.sizes(subsets)
+    costs, sizes = np.abs(every_subset.all_sums(numbers) - target), every_subset.sizes(subsets)
     if event == "size":
         return float(min(costs[sizes == config.kept], default=np.inf))
     if event == "moved":

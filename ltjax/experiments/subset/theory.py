@@ -83,9 +83,8 @@ def widths(
     return (high if low == high else f"{low} to {high}"), "-"
 
 
-@lru_cache(
-    maxsize=64
-)  # a table asks for the curves and for the widths, and random targets are slow
+# A table asks for the curves and for the widths, and random targets are slow.
+@lru_cache(maxsize=64)
 def _bounds(config: Subset, criterion: Criterion, epsilon: float) -> Bounds:
     """Lower and upper ends at 1, ..., `most` candidates: [most] each."""
     law, event, _ = criterion
